@@ -1,0 +1,131 @@
+import { FormatError } from "./errors.ts"
+
+const encoder = new TextEncoder()
+const strictDecoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
+
+export function utf8(text: string): Uint8Array {
+  return encoder.encode(text)
+}
+
+/** @throws FormatError TEXT_MALFORMED on invalid UTF-8; a byte order mark is kept as a character */
+export function utf8Decode(bytes: Uint8Array): string {
+  try {
+    return strictDecoder.decode(bytes)
+  } catch {
+    throw new FormatError("TEXT_MALFORMED", "invalid UTF-8")
+  }
+}
+
+export function concat(...parts: readonly Uint8Array[]): Uint8Array {
+  let length = 0
+  for (const part of parts) length += part.length
+  const joined = new Uint8Array(length)
+  let at = 0
+  for (const part of parts) {
+    joined.set(part, at)
+    at += part.length
+  }
+  return joined
+}
+
+/** Equality of public values; the running time depends on the content. */
+export function bytesEqual(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false
+  return true
+}
+
+/** Order of octet strings as DER's SET OF and sorted lists want it: bytewise, then the shorter first. */
+export function compareBytes(a: Uint8Array, b: Uint8Array): number {
+  const shorter = Math.min(a.length, b.length)
+  for (let i = 0; i < shorter; i++) {
+    const difference = (a[i] as number) - (b[i] as number)
+    if (difference !== 0) return difference
+  }
+  return a.length - b.length
+}
+
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"))
+
+/** Lower-case hex, two characters a byte. */
+export function hexEncode(bytes: Uint8Array): string {
+  let text = ""
+  for (const byte of bytes) text += HEX[byte]
+  return text
+}
+
+/** @throws FormatError TEXT_MALFORMED unless `text` is an even number of lower-case hex digits */
+export function hexDecode(text: string): Uint8Array {
+  if (text.length % 2 !== 0 || !/^[0-9a-f]*$/.test(text)) throw new FormatError("TEXT_MALFORMED", "not lower-case hex")
+  const bytes = new Uint8Array(text.length / 2)
+  for (let i = 0; i < bytes.length; i++) bytes[i] = Number.parseInt(text.slice(2 * i, 2 * i + 2), 16)
+  return bytes
+}
+
+const STANDARD = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+const URL_SAFE = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
+/** Base64 of RFC 4648 §4, with padding. */
+export function base64Encode(bytes: Uint8Array): string {
+  return encode64(bytes, STANDARD, "=")
+}
+
+/** Base64url of RFC 4648 §5 without padding, as JOSE writes it. */
+export function base64urlEncode(bytes: Uint8Array): string {
+  return encode64(bytes, URL_SAFE, "")
+}
+
+/** @throws FormatError TEXT_MALFORMED unless `text` is exactly what `base64Encode` writes for some bytes */
+export function base64Decode(text: string): Uint8Array {
+  if (text.length % 4 !== 0) throw new FormatError("TEXT_MALFORMED", "not padded base64")
+  const padding = text.endsWith("==") ? 2 : text.endsWith("=") ? 1 : 0
+  return decode64(text, text.length - padding, STANDARD_VALUES)
+}
+
+/** @throws FormatError TEXT_MALFORMED unless `text` is exactly what `base64urlEncode` writes for some bytes */
+export function base64urlDecode(text: string): Uint8Array {
+  return decode64(text, text.length, URL_SAFE_VALUES)
+}
+
+function encode64(bytes: Uint8Array, alphabet: string, pad: string): string {
+  let text = ""
+  for (let i = 0; i < bytes.length; i += 3) {
+    const a = bytes[i] as number
+    const b = bytes[i + 1]
+    const c = bytes[i + 2]
+    text += alphabet.charAt(a >> 2) + alphabet.charAt(((a & 3) << 4) | ((b ?? 0) >> 4))
+    text += b === undefined ? pad : alphabet.charAt(((b & 15) << 2) | ((c ?? 0) >> 6))
+    text += c === undefined ? pad : alphabet.charAt(c & 63)
+  }
+  return text
+}
+
+const STANDARD_VALUES = valuesOf(STANDARD)
+const URL_SAFE_VALUES = valuesOf(URL_SAFE)
+const NOT_IN_ALPHABET = 255
+
+function valuesOf(alphabet: string): Uint8Array {
+  const values = new Uint8Array(128).fill(NOT_IN_ALPHABET)
+  for (let i = 0; i < alphabet.length; i++) values[alphabet.charCodeAt(i)] = i
+  return values
+}
+
+function decode64(text: string, length: number, values: Uint8Array): Uint8Array {
+  if (length % 4 === 1) throw new FormatError("TEXT_MALFORMED", "base64 of an impossible length")
+  const bytes = new Uint8Array((length * 3) >> 2)
+  let at = 0
+  let buffer = 0
+  let bits = 0
+  for (let i = 0; i < length; i++) {
+    const value = values[text.charCodeAt(i)] ?? NOT_IN_ALPHABET
+    if (value === NOT_IN_ALPHABET) throw new FormatError("TEXT_MALFORMED", "a character outside the base64 alphabet")
+    buffer = ((buffer << 6) | value) & 0xffff
+    bits += 6
+    if (bits >= 8) {
+      bits -= 8
+      bytes[at++] = (buffer >> bits) & 0xff
+    }
+  }
+  if ((buffer & ((1 << bits) - 1)) !== 0) throw new FormatError("TEXT_MALFORMED", "base64 with stray bits at its end")
+  return bytes
+}

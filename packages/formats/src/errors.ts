@@ -1,0 +1,33 @@
+/**
+ * What a decoder refuses. Public API: add codes, never rename or reuse one. One code, one cause.
+ * A decoder throws nothing but `FormatError`, whatever its input.
+ */
+export const FORMAT_ERROR_CODES = {
+  TOO_LARGE: "the input is longer, deeper or has more entries than this format allows",
+  TEXT_MALFORMED: "the text is not valid UTF-8, base64 or hex in its canonical form",
+  JSON_MALFORMED: "the text is not strict JSON (RFC 8259, no duplicate member names)",
+  SHAPE_MISMATCH: "a member is missing, unknown or of another type than the format says",
+  DER_MALFORMED: "the bytes are not DER (X.690 §10)",
+  PEM_MALFORMED: "the text is not PEM with the expected label (RFC 7468)",
+  CERTIFICATE_MALFORMED: "the bytes are DER but not a certificate of RFC 5280's profile",
+  CRL_MALFORMED: "the bytes are DER but not a CRL of RFC 5280's profile",
+  ALGORITHM_UNSUPPORTED: "the algorithm or its parameters are not in the table of algorithms",
+  SIGNATURE_MALFORMED: "the signature value does not have the form of its algorithm",
+  DIGEST_MALFORMED: "the digest is not `sha256:` or `sha384:` or `sha512:` with lower-case hex of its length",
+  REFERENCE_MALFORMED: "the reference is not registry/repository[:tag][@digest] (OCI distribution-spec)",
+  ENVELOPE_MALFORMED: "the envelope breaks a rule of its format",
+  VERSION_UNKNOWN: "the media type or version is newer than this reader",
+} as const
+
+export type FormatErrorCode = keyof typeof FORMAT_ERROR_CODES
+
+/** A refusal by a decoder. `code` is stable; the text is for people and free to change. */
+export class FormatError extends Error {
+  override readonly name = "FormatError"
+  readonly code: FormatErrorCode
+
+  constructor(code: FormatErrorCode, detail: string) {
+    super(`${code}: ${detail}`)
+    this.code = code
+  }
+}
