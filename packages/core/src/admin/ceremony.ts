@@ -1,0 +1,168 @@
+import { ServiceError } from "../errors.ts"
+import { auditItem } from "../ledger/audit.ts"
+import { keys } from "../ledger/keys.ts"
+import { firstPublicationHead } from "../ledger/publication.ts"
+import { deploymentItem, findDeployment, newIssuerWrites, readDeployment, readIssuer } from "../ledger/trust.ts"
+import type { AuditEntry, Deployment, Issuer, ProfileAlgorithm } from "../model.ts"
+import { ulid } from "../names.ts"
+import type { Clock, KeyMaker, KeyReference, Table } from "../ports.ts"
+import { noteChangeNow } from "../publish/changes.ts"
+import { wholeSeconds } from "../sign/rules.ts"
+import { type CertifyPorts, certifyIssuer, certifyRoot, issuerKeyId, type Names } from "./certificates.ts"
+
+export interface AdminPorts extends CertifyPorts {
+  readonly table: Table
+  readonly maker: KeyMaker
+  readonly clock: Clock
+}
+
+export interface Actor {
+  readonly principal: string
+  readonly requestId: string
+}
+
+export interface CeremonyRequest extends Names {
+  readonly tufUrl: string
+  readonly algorithm: ProfileAlgorithm
+  /** years of the root certificate */
+  readonly rootYears: number
+}
+
+const ROOT_NAME = "root"
+const YEAR_MS = 366 * 86_400_000
+
+/**
+ * Sets a deployment up, once: root key and certificate, TUF keys, public host names. Safe to repeat: keys are found again by name, and a
+ * repeat with the same names answers what stands; with other names it is refused, because the names are in certificates already.
+ * @throws ServiceError ALREADY_EXISTS, SIGNER_UNAVAILABLE
+ */
+export async function holdCeremony(ports: AdminPorts, request: CeremonyRequest, actor: Actor): Promise<Deployment> {
+  const standing = await findDeployment(ports.table)
+  if (standing !== undefined) return sameNames(standing, request)
+  const now = wholeSeconds(ports.clock())
+  const make = (name: string, purpose: Parameters<KeyMaker["create"]>[1]) =>
+    ports.maker.create(name, purpose, "ecdsa-p256-sha256")
+  const rootKey = await ports.maker.create(ROOT_NAME, "root", request.algorithm)
+  const certificate = await certifyRoot(
+    ports,
+    rootKey,
+    request,
+    now,
+    new Date(now.getTime() + request.rootYears * YEAR_MS),
+  )
+  const deployment: Deployment = {
+    country: request.country,
+    state: request.state,
+    organisation: request.organisation,
+    identityHost: request.identityHost,
+    crlHost: request.crlHost,
+    tufUrl: request.tufUrl,
+    createdAt: now,
+    root: newIssuer(
+      ports,
+      ROOT_NAME,
+      rootKey,
+      certificate,
+      [],
+      now,
+      new Date(now.getTime() + request.rootYears * YEAR_MS),
+    ),
+    tuf: {
+      root: await make("tuf/root", "tuf-root"),
+      targets: await make("tuf/targets", "tuf-targets"),
+      lists: await make("tuf/lists", "tuf-lists"),
+      registry: await make("tuf/registry", "tuf-registry"),
+      snapshot: await make("tuf/snapshot", "tuf-snapshot"),
+      timestamp: await make("tuf/timestamp", "tuf-timestamp"),
+    },
+  }
+  const result = await ports.table.transact([
+    { put: deploymentItem(deployment), if: { absent: true } },
+    { put: firstPublicationHead(), if: { absent: true } },
+    { put: auditItem(adminEntry(ports, actor, "ceremony", "deployment")) },
+  ])
+  return result.committed ? deployment : sameNames(await readDeployment(ports.table), request)
+}
+
+function sameNames(standing: Deployment, request: CeremonyRequest): Deployment {
+  const same = (["country", "state", "organisation", "identityHost", "crlHost", "tufUrl"] as const).every(
+    (name) => standing[name] === request[name],
+  )
+  if (!same) throw new ServiceError("ALREADY_EXISTS", "the ceremony was held with other names")
+  return standing
+}
+
+export interface IssuerRequest {
+  readonly name: string
+  readonly algorithm: ProfileAlgorithm
+  /** days of the issuer's certificate, cut to the root's end */
+  readonly days: number
+}
+
+/**
+ * Creates an issuing CA below the root. Safe to repeat.
+ * @throws ServiceError ALREADY_EXISTS if one of that name has another algorithm
+ */
+export async function createIssuer(ports: AdminPorts, request: IssuerRequest, actor: Actor): Promise<Issuer> {
+  const deployment = await readDeployment(ports.table)
+  const now = wholeSeconds(ports.clock())
+  const end = new Date(Math.min(now.getTime() + request.days * 86_400_000, deployment.root.notAfter.getTime()))
+  const existing = await ports.table.get(keys.issuer(request.name))
+  if (existing !== undefined) return sameAlgorithm(await readIssuer(ports.table, request.name), request)
+  const key = await ports.maker.create(`issuer/${request.name}`, "issuer", request.algorithm)
+  const certificate = await certifyIssuer(ports, deployment.root, key, deployment, request.name, now, end)
+  const issuer = newIssuer(ports, request.name, key, certificate, [deployment.root.certificate], now, end)
+  const result = await noteChangeNow(ports.table, [
+    ...newIssuerWrites(issuer),
+    { put: auditItem(adminEntry(ports, actor, "issuer.create", `issuer/${request.name}`)) },
+  ])
+  return result.committed ? issuer : sameAlgorithm(await readIssuer(ports.table, request.name), request)
+}
+
+function sameAlgorithm(issuer: Issuer, request: IssuerRequest): Issuer {
+  if (issuer.key.scheme !== request.algorithm)
+    throw new ServiceError("ALREADY_EXISTS", `issuer ${issuer.name} has another algorithm`)
+  return issuer
+}
+
+function newIssuer(
+  ports: AdminPorts,
+  name: string,
+  key: KeyReference,
+  certificate: Uint8Array,
+  chain: readonly Uint8Array[],
+  createdAt: Date,
+  notAfter: Date,
+): Issuer {
+  return {
+    name,
+    issuerKeyId: issuerKeyId(ports.digest, key.spki),
+    key,
+    certificate,
+    chain,
+    notAfter,
+    state: "active",
+    firstNumber: randomStart(ports),
+    createdAt,
+  }
+}
+
+/** Between 2^32 and 2^47: far from 0 and from the end of the six bytes that a serial has for it (D3). */
+function randomStart(ports: AdminPorts): number {
+  const [a, b, c, d, e] = ports.random(5) as unknown as readonly [number, number, number, number, number]
+  return 2 ** 32 + (((a & 0x3f) * 256 + b) * 256 + c) * 65_536 + d * 256 + e
+}
+
+export function adminEntry(ports: AdminPorts, actor: Actor, action: string, target: string): AuditEntry {
+  const at = ports.clock()
+  return {
+    at,
+    id: ulid(at, ports.random(10)),
+    principal: actor.principal,
+    action,
+    target,
+    outcome: "done",
+    code: undefined,
+    requestId: actor.requestId,
+  }
+}

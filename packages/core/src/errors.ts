@@ -1,0 +1,166 @@
+/** `caller`: the request is wrong; `denied`: policy says no; `conflict`: try again or look first; `backend`: a dependency failed. */
+export type ErrorKind = "caller" | "denied" | "missing" | "conflict" | "backend"
+
+/** Public API: add codes, never rename or reuse one. docs/errors.md is generated from this table. */
+export const ERROR_CODES = {
+  REQUEST_MALFORMED: {
+    kind: "caller",
+    retry: false,
+    remedy: "Send the members that the route's schema names, each in its form.",
+  },
+  REQUEST_TOO_LARGE: {
+    kind: "caller",
+    retry: false,
+    remedy: "Send fewer or smaller subjects: at most 100 and 256 KiB a request.",
+  },
+  DIGEST_INVALID: {
+    kind: "caller",
+    retry: false,
+    remedy: "Give the digest as `sha256:` and 64 lower-case hex digits (or sha384, sha512).",
+  },
+  REFERENCE_INVALID: {
+    kind: "caller",
+    retry: false,
+    remedy: "Give the reference as `registry/repository` with an optional `:tag`.",
+  },
+  SUBJECT_REPEATED: { kind: "caller", retry: false, remedy: "Name each subject once in a batch." },
+  EXPIRY_INVALID: {
+    kind: "caller",
+    retry: false,
+    remedy: "Ask for an expiry after now and within what the profile allows.",
+  },
+  PRECONDITION_REQUIRED: {
+    kind: "caller",
+    retry: false,
+    remedy: "Run `sealwright ceremony` once for this deployment, then try again.",
+  },
+  PROFILE_UNKNOWN: {
+    kind: "missing",
+    retry: false,
+    remedy: "Check the profile's name with `sealwright profile list`, or create it.",
+  },
+  ISSUER_UNKNOWN: {
+    kind: "missing",
+    retry: false,
+    remedy: "Check the issuer's name with `sealwright issuer list`, or create it.",
+  },
+  SIGNATURE_UNKNOWN: { kind: "missing", retry: false, remedy: "Check the signature's id, or look it up by digest." },
+  REVOCATION_UNKNOWN: { kind: "missing", retry: false, remedy: "List revocations to find the id." },
+  CERTIFICATE_UNKNOWN: {
+    kind: "missing",
+    retry: false,
+    remedy: "Give the SHA-256 thumbprint of a certificate that this deployment issued or uses.",
+  },
+  NOT_PUBLISHED: { kind: "missing", retry: true, remedy: "Nothing is published yet: run a publication first." },
+  CALLER_NOT_LISTED: {
+    kind: "denied",
+    retry: false,
+    remedy: "Ask a publisher admin to add your role to the profile's principals.",
+  },
+  CALLER_REVOKED: {
+    kind: "denied",
+    retry: false,
+    remedy: "Signing by this principal was revoked; ask a publisher admin.",
+  },
+  REPOSITORY_OUT_OF_SCOPE: {
+    kind: "denied",
+    retry: false,
+    remedy: "Sign a repository that the profile lists, or ask for the scope to be widened.",
+  },
+  PROFILE_SUSPENDED: { kind: "denied", retry: false, remedy: "Ask a publisher admin to resume the profile." },
+  PROFILE_REVOKED: {
+    kind: "denied",
+    retry: false,
+    remedy: "A revoked profile never signs again; use another profile.",
+  },
+  ISSUER_NOT_ACTIVE: {
+    kind: "denied",
+    retry: false,
+    remedy: "The profile's issuer is retired, revoked or expired: give the profile an active issuer.",
+  },
+  DIGEST_DENIED: { kind: "denied", retry: false, remedy: "This artifact was revoked; build and sign a new one." },
+  SUBJECT_CROWDED: {
+    kind: "denied",
+    retry: false,
+    remedy: "This artifact has 1,000 signatures already: use one of them.",
+  },
+  IDEMPOTENCY_CONFLICT: {
+    kind: "conflict",
+    retry: false,
+    remedy: "This Idempotency-Key was used with another request body: use a fresh key.",
+  },
+  ALREADY_EXISTS: {
+    kind: "conflict",
+    retry: false,
+    remedy: "An object of this name exists with other settings: read it, or choose another name.",
+  },
+  PROFILE_CHANGED: {
+    kind: "conflict",
+    retry: true,
+    remedy: "The profile changed meanwhile: read it and send the change again.",
+  },
+  REVOCATION_FINAL: {
+    kind: "conflict",
+    retry: false,
+    remedy: "A revocation is never withdrawn or moved later; only a certificateHold is released.",
+  },
+  LEASE_UNAVAILABLE: {
+    kind: "conflict",
+    retry: true,
+    remedy: "The profile or a publication closed the numbers in use: try again.",
+  },
+  CONTENTION: { kind: "conflict", retry: true, remedy: "Many writers met at one item: try again in a moment." },
+  EPOCH_CONFLICT: { kind: "conflict", retry: true, remedy: "Another publisher moved first: the next run goes on." },
+  PUBLICATION_MISMATCH: {
+    kind: "backend",
+    retry: false,
+    remedy: "An immutable published object holds other bytes than committed: stop, and follow the runbook.",
+  },
+  PUBLICATION_UNVERIFIED: {
+    kind: "backend",
+    retry: true,
+    remedy: "What was about to be published did not verify: nothing moved; look at the alarm.",
+  },
+  CLOCK_WENT_BACK: {
+    kind: "backend",
+    retry: true,
+    remedy: "The clock is behind the last published state: wait or mend the clock.",
+  },
+  SIGNATURE_SELF_CHECK_FAILED: {
+    kind: "backend",
+    retry: true,
+    remedy: "A signature just made did not verify: nothing left the service; try again.",
+  },
+  SIGNER_UNAVAILABLE: {
+    kind: "backend",
+    retry: true,
+    remedy: "The key service throttles or does not answer: try again in a moment.",
+  },
+  KEY_NOT_USABLE: {
+    kind: "backend",
+    retry: false,
+    remedy: "The key is disabled or pending deletion: enable it, or rotate.",
+  },
+  STORE_UNAVAILABLE: {
+    kind: "backend",
+    retry: true,
+    remedy: "The table or bucket does not answer: try again; ask by Idempotency-Key what happened.",
+  },
+} as const satisfies Record<string, { kind: ErrorKind; retry: boolean; remedy: string }>
+
+export type ErrorCode = keyof typeof ERROR_CODES
+
+/** A refusal or failure with a stable code. The text is for people and free to change. */
+export class ServiceError extends Error {
+  override readonly name = "ServiceError"
+  readonly code: ErrorCode
+
+  constructor(code: ErrorCode, detail: string, options?: { readonly cause?: unknown }) {
+    super(detail, options)
+    this.code = code
+  }
+}
+
+export function isServiceError(error: unknown, ...codes: readonly ErrorCode[]): error is ServiceError {
+  return error instanceof ServiceError && (codes.length === 0 || codes.includes(error.code))
+}

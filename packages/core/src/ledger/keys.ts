@@ -1,0 +1,44 @@
+import { padNumber } from "../names.ts"
+import type { Item, Key, QueryRange, Table } from "../ports.ts"
+
+/** The one table: every item's key, in one place. docs/stores.md tells what each item holds. */
+export const keys = {
+  deployment: { pk: "deployment", sk: "deployment" },
+  issuer: (name: string): Key => ({ pk: "issuers", sk: name }),
+  /** the next free number of an issuer */
+  numbers: (issuerKeyId: string): Key => ({ pk: `numbers#${issuerKeyId}`, sk: "next" }),
+  profile: (name: string): Key => ({ pk: "profiles", sk: name }),
+  lease: (issuerKeyId: string, first: number): Key => ({ pk: `leases#${issuerKeyId}`, sk: padNumber(first) }),
+  /** stands from the taking of a lease until its void numbers are written down */
+  openLease: (issuerKeyId: string, first: number): Key => ({
+    pk: "open-leases",
+    sk: `${issuerKeyId}#${padNumber(first)}`,
+  }),
+  voids: (issuerKeyId: string, first: number): Key => ({ pk: `voids#${issuerKeyId}`, sk: padNumber(first) }),
+  record: (id: string): Key => ({ pk: `signature#${id}`, sk: "record" }),
+  /** all signatures of one artifact, and whether it is denied */
+  artifact: (digest: string): Key => ({ pk: `artifact#${digest}`, sk: "artifact" }),
+  idempotency: (hash: string, subject: string): Key => ({ pk: `idempotency#${hash}`, sk: subject }),
+  inbox: (shard: number, id: string): Key => ({ pk: `inbox#${shard}`, sk: id }),
+  revocation: (id: string): Key => ({ pk: "revocations", sk: id }),
+  principal: (principal: string): Key => ({ pk: "denied-principals", sk: principal }),
+  allowance: (profile: string, scope: string, digest: string): Key => ({
+    pk: `allowances#${profile}`,
+    sk: `${scope}#${digest}`,
+  }),
+  publication: { pk: "publication", sk: "head" },
+  epoch: (epoch: number): Key => ({ pk: "epochs", sk: padNumber(epoch) }),
+  audit: (day: string, id: string): Key => ({ pk: `audit#${day}`, sk: id }),
+} as const
+
+/** Every item of a partition, read consistently, page by page. */
+export async function queryAll(table: Table, pk: string, range: QueryRange = {}): Promise<Item[]> {
+  const items: Item[] = []
+  let after = range.after
+  for (;;) {
+    const page = await table.query(pk, after === undefined ? range : { ...range, after })
+    items.push(...page.items)
+    if (page.next === undefined) return items
+    after = page.next
+  }
+}

@@ -1,0 +1,164 @@
+import { ServiceError } from "../errors.ts"
+import type { Deployment, Issuer, Profile, TufKeys } from "../model.ts"
+import type { Item, Table, Write } from "../ports.ts"
+import { Attributes, keyAttributes, keyFrom, present } from "./attributes.ts"
+import { keys, queryAll } from "./keys.ts"
+
+const TUF_ROLES = ["root", "targets", "lists", "registry", "snapshot", "timestamp"] as const
+
+export function deploymentItem(deployment: Deployment): Item {
+  return {
+    ...keys.deployment,
+    country: deployment.country,
+    state: deployment.state,
+    organisation: deployment.organisation,
+    identityHost: deployment.identityHost,
+    crlHost: deployment.crlHost,
+    tufUrl: deployment.tufUrl,
+    createdAt: deployment.createdAt.toISOString(),
+    root: issuerAttributes(deployment.root),
+    tuf: Object.fromEntries(TUF_ROLES.map((role) => [role, keyAttributes(deployment.tuf[role])])),
+  }
+}
+
+/** @throws ServiceError PRECONDITION_REQUIRED before the ceremony */
+export async function readDeployment(table: Table): Promise<Deployment> {
+  const deployment = await findDeployment(table)
+  if (deployment === undefined) throw new ServiceError("PRECONDITION_REQUIRED", "this deployment has no root yet")
+  return deployment
+}
+
+export async function findDeployment(table: Table): Promise<Deployment | undefined> {
+  const item = await table.get(keys.deployment)
+  if (item === undefined) return undefined
+  const attributes = Attributes.of(item)
+  const tuf = attributes.map("tuf")
+  return {
+    country: attributes.text("country"),
+    state: attributes.text("state"),
+    organisation: attributes.text("organisation"),
+    identityHost: attributes.text("identityHost"),
+    crlHost: attributes.text("crlHost"),
+    tufUrl: attributes.text("tufUrl"),
+    createdAt: attributes.date("createdAt"),
+    root: issuerFrom(attributes.map("root")),
+    tuf: Object.fromEntries(TUF_ROLES.map((role) => [role, keyFrom(tuf.map(role))])) as unknown as TufKeys,
+  }
+}
+
+function issuerAttributes(issuer: Issuer): { readonly [name: string]: Item[string] } {
+  return {
+    name: issuer.name,
+    issuerKeyId: issuer.issuerKeyId,
+    key: keyAttributes(issuer.key),
+    certificate: issuer.certificate,
+    chain: [...issuer.chain],
+    notAfter: issuer.notAfter.toISOString(),
+    state: issuer.state,
+    firstNumber: issuer.firstNumber,
+    createdAt: issuer.createdAt.toISOString(),
+  }
+}
+
+function issuerFrom(attributes: Attributes): Issuer {
+  return {
+    name: attributes.text("name"),
+    issuerKeyId: attributes.text("issuerKeyId"),
+    key: keyFrom(attributes.map("key")),
+    certificate: attributes.bytes("certificate"),
+    chain: attributes.list("chain") as readonly Uint8Array[],
+    notAfter: attributes.date("notAfter"),
+    state: attributes.text("state") as Issuer["state"],
+    firstNumber: attributes.number("firstNumber"),
+    createdAt: attributes.date("createdAt"),
+  }
+}
+
+/** A new issuer and the start of its numbering, for one transaction. */
+export function newIssuerWrites(issuer: Issuer): Write[] {
+  return [
+    { put: { ...keys.issuer(issuer.name), ...issuerAttributes(issuer) }, if: { absent: true } },
+    { put: { ...keys.numbers(issuer.issuerKeyId), next: issuer.firstNumber }, if: { absent: true } },
+  ]
+}
+
+export async function findIssuer(table: Table, name: string): Promise<Issuer | undefined> {
+  const item = await table.get(keys.issuer(name))
+  return item && issuerFrom(Attributes.of(item))
+}
+
+/** @throws ServiceError ISSUER_UNKNOWN */
+export async function readIssuer(table: Table, name: string): Promise<Issuer> {
+  const issuer = await findIssuer(table, name)
+  if (issuer === undefined) throw new ServiceError("ISSUER_UNKNOWN", `no issuer is named ${name}`)
+  return issuer
+}
+
+export async function listIssuers(table: Table): Promise<Issuer[]> {
+  return (await queryAll(table, "issuers")).map((item) => issuerFrom(Attributes.of(item)))
+}
+
+export function profileItem(profile: Profile): Item {
+  const { held } = profile
+  return {
+    ...keys.profile(profile.name),
+    ...present({
+      name: profile.name,
+      issuer: profile.issuer,
+      keyMode: profile.keyMode,
+      algorithm: profile.algorithm,
+      principals: [...profile.principals],
+      repositories: [...profile.repositories],
+      expirySec: profile.expirySec,
+      leafLifetimeSec: profile.leafLifetimeSec,
+      allowList: profile.allowList,
+      state: profile.state,
+      generation: profile.generation,
+      held: held && { ...keyAttributes(held.key), certificate: held.certificate },
+      createdAt: profile.createdAt.toISOString(),
+      updatedAt: profile.updatedAt.toISOString(),
+    }),
+  }
+}
+
+function profileFrom(item: Item): Profile {
+  const attributes = Attributes.of(item)
+  const held = attributes.has("held") ? attributes.map("held") : undefined
+  return {
+    name: attributes.text("name"),
+    issuer: attributes.text("issuer"),
+    keyMode: attributes.text("keyMode") as Profile["keyMode"],
+    algorithm: attributes.text("algorithm") as Profile["algorithm"],
+    principals: attributes.texts("principals"),
+    repositories: attributes.texts("repositories"),
+    expirySec: attributes.optionalNumber("expirySec"),
+    leafLifetimeSec: attributes.number("leafLifetimeSec"),
+    allowList: attributes.flag("allowList"),
+    state: attributes.text("state") as Profile["state"],
+    generation: attributes.number("generation"),
+    held: held && { key: keyFrom(held), certificate: held.bytes("certificate") },
+    createdAt: attributes.date("createdAt"),
+    updatedAt: attributes.date("updatedAt"),
+  }
+}
+
+export async function findProfile(table: Table, name: string): Promise<Profile | undefined> {
+  const item = await table.get(keys.profile(name))
+  return item && profileFrom(item)
+}
+
+/** @throws ServiceError PROFILE_UNKNOWN */
+export async function readProfile(table: Table, name: string): Promise<Profile> {
+  const profile = await findProfile(table, name)
+  if (profile === undefined) throw new ServiceError("PROFILE_UNKNOWN", `no profile is named ${name}`)
+  return profile
+}
+
+export async function listProfiles(table: Table): Promise<Profile[]> {
+  return (await queryAll(table, "profiles")).map(profileFrom)
+}
+
+/** Replaces a profile unless it changed meanwhile: holds only while the stored generation is the one given. */
+export function replaceProfile(next: Profile, generation: number): Write {
+  return { put: profileItem(next), if: { equals: { generation } } }
+}

@@ -1,0 +1,175 @@
+import type { Descriptor } from "@sealwright/formats/oci"
+import type { KeyReference } from "./ports.ts"
+
+/** What the ceremony fixed for ever: these names are in every certificate (D9). */
+export interface Deployment {
+  /** subject of every certificate: C (ISO 3166 alpha-2), ST, O */
+  readonly country: string
+  readonly state: string
+  readonly organisation: string
+  /** domain of the profiles' identities: `profile@identityHost` */
+  readonly identityHost: string
+  /** CRLs are served at `http://{crlHost}/crl/{issuerKeyId}.crl` */
+  readonly crlHost: string
+  /** where the TUF repository is published, e.g. `https://trust.example.com/tuf` */
+  readonly tufUrl: string
+  readonly createdAt: Date
+  readonly root: Issuer
+  readonly tuf: TufKeys
+}
+
+export interface TufKeys {
+  readonly root: KeyReference
+  readonly targets: KeyReference
+  readonly lists: KeyReference
+  readonly registry: KeyReference
+  readonly snapshot: KeyReference
+  readonly timestamp: KeyReference
+}
+
+/** A CA key and its certificate (D1). The deployment's root is one too; it signs issuers' certificates and its own CRL. */
+export interface Issuer {
+  readonly name: string
+  /** lower-case hex SHA-256 of the key's SubjectPublicKeyInfo; names the CRL and keys the lists */
+  readonly issuerKeyId: string
+  readonly key: KeyReference
+  readonly certificate: Uint8Array
+  /** certificates above, up to and with the root, DER; empty for the root itself */
+  readonly chain: readonly Uint8Array[]
+  readonly notAfter: Date
+  readonly state: "active" | "retired" | "revoked"
+  /** where this issuer's numbering starts; random, so that a number says nothing of volume */
+  readonly firstNumber: number
+  readonly createdAt: Date
+}
+
+export type KeyMode = "ephemeral" | "held"
+export type ProfileAlgorithm = "ecdsa-p256-sha256" | "ecdsa-p384-sha384" | "rsa-pss-sha384"
+
+/** A named signing policy (D1): who may sign what, with which issuer and key. */
+export interface Profile {
+  readonly name: string
+  readonly issuer: string
+  readonly keyMode: KeyMode
+  readonly algorithm: ProfileAlgorithm
+  /** who may sign: `arn:aws:iam::{account}:role/{name}` or `…:user/{name}` */
+  readonly principals: readonly string[]
+  /** `registry/repository`, or `registry/path/*` for everything below */
+  readonly repositories: readonly string[]
+  /** seconds from signing to the signature's own expiry (R7); undefined: none unless the request asks */
+  readonly expirySec: number | undefined
+  /** seconds of an ephemeral leaf's validity */
+  readonly leafLifetimeSec: number
+  /** whether the allow list must name an artifact (opt-in; R25) */
+  readonly allowList: boolean
+  readonly state: "active" | "suspended" | "revoked"
+  /** rises with every change; a lease is bound to it, so that an acknowledged change binds (D3) */
+  readonly generation: number
+  readonly held: HeldKey | undefined
+  readonly createdAt: Date
+  readonly updatedAt: Date
+}
+
+/** The profile's own key and its shared certificate (mode `held`). */
+export interface HeldKey {
+  readonly key: KeyReference
+  readonly certificate: Uint8Array
+}
+
+/** A block of an issuer's numbers, given to one signer for a short time (D3): the durable intent to sign. */
+export interface Lease {
+  readonly issuerKeyId: string
+  readonly profile: string
+  readonly generation: number
+  readonly first: number
+  readonly size: number
+  /** goes into every serial of the block; stored before the first use */
+  readonly nonce: Uint8Array
+  readonly openedAt: Date
+  readonly expiresAt: Date
+  readonly state: "open" | "closed"
+  /** the numbers that have a record, and the record's id; every other number of a closed lease is void */
+  readonly used: ReadonlyMap<number, string>
+}
+
+export interface Envelope {
+  readonly format: "notary-jws"
+  readonly mediaType: string
+  readonly bytes: Uint8Array
+}
+
+/** The durable entry of one signature (D1, D4). */
+export interface SignatureRecord {
+  /** ULID */
+  readonly id: string
+  readonly profile: string
+  readonly issuer: string
+  readonly issuerKeyId: string
+  readonly number: number
+  readonly leaseFirst: number
+  /** serial of the leaf, lower-case hex */
+  readonly serialHex: string
+  readonly keyMode: KeyMode
+  readonly subject: Descriptor
+  readonly reference: string
+  readonly principal: string
+  readonly signedAt: Date
+  readonly expiresAt: Date | undefined
+  readonly certificateNotAfter: Date
+  readonly envelopes: readonly Envelope[]
+  /** lower-case hex SHA-256 of the whole request, as the idempotency key binds it */
+  readonly requestDigest: string
+}
+
+/** CRLReason of RFC 5280 §5.3.1, without the two that make no sense here (removeFromCRL, aACompromise). */
+export const CRL_REASONS = [
+  "unspecified",
+  "keyCompromise",
+  "cACompromise",
+  "affiliationChanged",
+  "superseded",
+  "cessationOfOperation",
+  "certificateHold",
+  "privilegeWithdrawn",
+] as const
+export type CrlReason = (typeof CRL_REASONS)[number]
+
+export type RevocationTarget =
+  | { readonly kind: "signature"; readonly signature: string; readonly issuerKeyId: string; readonly number: number }
+  | { readonly kind: "artifact"; readonly digest: string }
+  | {
+      readonly kind: "certificate"
+      readonly thumbprint: string
+      readonly issuerKeyId: string
+      readonly serialHex: string
+    }
+  | { readonly kind: "issuer"; readonly issuer: string; readonly issuerKeyId: string }
+  | { readonly kind: "profile"; readonly profile: string; readonly from: Date }
+  | { readonly kind: "principal"; readonly principal: string; readonly from: Date; readonly until: Date | undefined }
+
+/** One durable revocation. Monotone: `effectiveAt` only moves earlier; only a hold is released (D4, I7). */
+export interface Revocation {
+  /** `rev-` and 32 hex digits of the target's digest: the same target is the same revocation */
+  readonly id: string
+  readonly target: RevocationTarget
+  readonly reason: CrlReason
+  readonly comment: string
+  readonly principal: string
+  readonly acknowledgedAt: Date
+  readonly effectiveAt: Date
+  /** every published epoch from this one on holds it */
+  readonly epoch: number
+  readonly released: boolean
+}
+
+/** Who did or tried what, with which outcome (R12). */
+export interface AuditEntry {
+  readonly at: Date
+  readonly id: string
+  readonly principal: string
+  readonly action: string
+  readonly target: string
+  readonly outcome: "done" | "refused"
+  readonly code: string | undefined
+  readonly requestId: string
+}

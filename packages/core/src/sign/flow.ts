@@ -1,0 +1,190 @@
+import { ServiceError } from "../errors.ts"
+import type { AuditEntry, SignatureRecord } from "../model.ts"
+import { ulid } from "../names.ts"
+import type { Clock, Digest, MakeEphemeralKey, RandomBytes, RunStep, SigningKeys, Table } from "../ports.ts"
+import { commitSignatures, earlierSignatures, idempotencyHash, type Settled } from "./commit.ts"
+import { makeSignature } from "./envelope.ts"
+import { createLeasePool, type Grant, type Standing } from "./leases.ts"
+import {
+  authorizeCaller,
+  authorizeSubject,
+  checkSubjects,
+  planExpiry,
+  SUBJECTS_PER_TRANSACTION,
+  type SubjectRequest,
+  wholeSeconds,
+} from "./rules.ts"
+
+/** How often a chunk starts over when its lease was closed under it. */
+const LEASE_ATTEMPTS = 4
+
+export interface SignPorts {
+  readonly table: Table
+  readonly keys: SigningKeys
+  readonly makeEphemeralKey: MakeEphemeralKey
+  readonly clock: Clock
+  readonly random: RandomBytes
+  readonly digest: Digest
+  readonly run: RunStep
+}
+
+export interface SignRequest {
+  readonly profile: string
+  readonly principal: string
+  readonly requestId: string
+  readonly subjects: readonly SubjectRequest[]
+  readonly expiresAt: Date | undefined
+  /** the caller's; counts per principal and profile (D14) */
+  readonly idempotencyKey: string | undefined
+  /** lower-case hex SHA-256 of the whole request; what the idempotency key is bound to */
+  readonly requestDigest: string
+}
+
+export type Signer = (request: SignRequest) => Promise<readonly Settled[]>
+
+/**
+ * Signs subjects under a profile (D4). For each chunk: lease -> policy -> sign -> verify our own signature -> record, idempotency
+ * key, artifact's list, log inbox and audit entry in one transaction -> answer. Nothing leaves that is not recorded: a crash
+ * before the transaction leaves void numbers, a crash after it leaves a record that a retry with the same key returns.
+ * A batch is not atomic: each chunk commits for itself, and a retry with the same key fills the gaps.
+ * @returns one outcome a subject, in the order of the request
+ * @throws ServiceError when nothing of the request may be signed, or a chunk could not be finished
+ */
+export function createSigner(ports: SignPorts): Signer {
+  const { table, clock, random } = ports
+  const pool = createLeasePool(ports)
+
+  return async function sign(request) {
+    checkSubjects(request.subjects)
+    const standing = await admit(request)
+    const keyHash =
+      request.idempotencyKey === undefined
+        ? undefined
+        : idempotencyHash(ports.digest, request.principal, request.profile, request.idempotencyKey)
+    const batch = request.subjects.length > 1
+    const outcomes = new Map<string, Settled>()
+    const settle = (settled: readonly Settled[]) => settled.forEach((one) => void outcomes.set(one.digest, one))
+
+    if (batch && keyHash !== undefined) settle(await earlierSignatures(table, keyHash, request.requestDigest))
+    settle(outOfScope(standing, request.subjects))
+    const pending = request.subjects.filter(({ digest }) => !outcomes.has(digest))
+    for (let at = 0; at < pending.length; at += SUBJECTS_PER_TRANSACTION)
+      settle(await signChunk(request, pending.slice(at, at + SUBJECTS_PER_TRANSACTION), keyHash, batch))
+    return request.subjects.map(({ digest }) => outcomes.get(digest) as Settled)
+  }
+
+  /** A refusal by what is remembered counts only after a fresh look. */
+  async function admit(request: SignRequest): Promise<Standing> {
+    const now = wholeSeconds(clock())
+    const check = ({ profile }: Standing) => {
+      authorizeCaller(profile, request.principal)
+      planExpiry(profile, request.expiresAt, now)
+    }
+    const known = await pool.standing(request.profile, false)
+    if (refusalOf(() => check(known)) === undefined && outOfScope(known, request.subjects).length === 0) return known
+    const fresh = await pool.standing(request.profile, true)
+    check(fresh)
+    return fresh
+  }
+
+  async function signChunk(
+    request: SignRequest,
+    chunk: readonly SubjectRequest[],
+    keyHash: string | undefined,
+    batch: boolean,
+  ): Promise<readonly Settled[]> {
+    const settled: Settled[] = []
+    let pending = chunk
+    for (let attempt = 0; attempt < LEASE_ATTEMPTS; attempt++) {
+      const standing = await pool.standing(request.profile, attempt > 0)
+      authorizeCaller(standing.profile, request.principal)
+      for (const subject of pending) authorizeSubject(standing.profile, subject)
+      const grant = await pool.take(standing, pending.length)
+      if (grant === undefined) continue
+      const records = await signAll(request, grant, pending)
+      const { requestDigest } = request
+      const audit = auditEntry(request, records)
+      const result = await commitSignatures(table, {
+        lease: grant.lease,
+        records,
+        audit,
+        keyHash,
+        requestDigest,
+        batch,
+      })
+      settled.push(...result.settled)
+      pending = pending.filter((subject) => result.again.has(subject.digest))
+      if (pending.length === 0) return settled
+      if (result.leaseClosed) pool.forget(request.profile)
+    }
+    throw new ServiceError(
+      "LEASE_UNAVAILABLE",
+      `the numbers of profile ${request.profile} were closed ${LEASE_ATTEMPTS} times`,
+    )
+  }
+
+  function signAll(
+    request: SignRequest,
+    grant: Grant,
+    subjects: readonly SubjectRequest[],
+  ): Promise<SignatureRecord[]> {
+    const signedAt = wholeSeconds(clock())
+    const { profile, issuer } = grant.standing
+    const expiresAt = planExpiry(profile, request.expiresAt, signedAt)
+    return Promise.all(
+      subjects.map(async (subject, i): Promise<SignatureRecord> => {
+        const number = grant.numbers[i] as number
+        const made = await makeSignature(ports, grant, number, subject, signedAt, expiresAt)
+        return {
+          id: ulid(signedAt, random(10)),
+          profile: profile.name,
+          issuer: issuer.name,
+          issuerKeyId: issuer.issuerKeyId,
+          number,
+          leaseFirst: grant.lease.first,
+          serialHex: made.serialHex,
+          keyMode: profile.keyMode,
+          subject: { mediaType: subject.mediaType, digest: subject.digest, size: subject.size },
+          reference: subject.reference,
+          principal: request.principal,
+          signedAt,
+          expiresAt,
+          certificateNotAfter: made.certificateNotAfter,
+          envelopes: [made.envelope],
+          requestDigest: request.requestDigest,
+        }
+      }),
+    )
+  }
+
+  function auditEntry(request: SignRequest, records: readonly SignatureRecord[]): AuditEntry {
+    const at = clock()
+    return {
+      at,
+      id: ulid(at, random(10)),
+      principal: request.principal,
+      action: "sign",
+      target: `profile/${request.profile} ${records.map((record) => record.id).join(" ")}`,
+      outcome: "done",
+      code: undefined,
+      requestId: request.requestId,
+    }
+  }
+}
+
+function outOfScope(standing: Standing, subjects: readonly SubjectRequest[]): Settled[] {
+  return subjects.flatMap((subject) => {
+    const refused = refusalOf(() => authorizeSubject(standing.profile, subject))
+    return refused === undefined ? [] : [{ digest: subject.digest, refused }]
+  })
+}
+
+function refusalOf(check: () => void): ServiceError | undefined {
+  try {
+    check()
+    return undefined
+  } catch (error) {
+    if (error instanceof ServiceError) return error
+    throw error
+  }
+}
