@@ -49,11 +49,6 @@ export async function publish(ports: PublishPorts, force: boolean): Promise<Publ
   return { epoch, published: true, idle: false }
 }
 
-/** When the open epoch will be published at the latest: a schedule runs each minute. */
-export function dueTime(now: Date): Date {
-  return new Date(now.getTime() + 2 * 60_000)
-}
-
 function isDue(head: PublicationHead, now: Date): boolean {
   return (
     head.changes > 0 ||
