@@ -1,7 +1,7 @@
 import middy from "@middy/core"
-import { createDynamoTable } from "@sealwright/adapters/dynamodb"
-import { createKmsKeyMaker, createKmsKeys } from "@sealwright/adapters/kms"
-import { createInvoke } from "@sealwright/adapters/lambda"
+import { openDynamoTable } from "@sealwright/adapters/dynamodb"
+import { openKmsKeyMaker, openKmsKeys } from "@sealwright/adapters/kms"
+import { openInvoke } from "@sealwright/adapters/lambda"
 import { clock, digest, randomBytes } from "@sealwright/adapters/platform"
 import { createIssuer, holdCeremony } from "@sealwright/core/admin/ceremony"
 import {
@@ -29,15 +29,15 @@ import { deploymentView, issuerView, profileView } from "../http/views.ts"
 import { wakePublisher } from "../http/wake-publisher.ts"
 
 const settings = readSettings(process.env, "table", "stack", "keyPolicy", "publishFunction")
-const table = createDynamoTable(settings.table)
-const invoke = createInvoke()
+const table = openDynamoTable(settings.table)
+const invoke = openInvoke()
 const ports = {
   table,
   clock,
   random: randomBytes,
   digest,
-  keys: createKmsKeys(),
-  maker: createKmsKeyMaker({ stack: settings.stack, policy: settings.keyPolicy }),
+  keys: openKmsKeys(),
+  maker: openKmsKeyMaker({ stack: settings.stack, policy: settings.keyPolicy }),
 }
 
 type Route = (event: ApiEvent, actor: ReturnType<typeof callerOf>) => Promise<Reply>

@@ -1,7 +1,7 @@
-import { createDynamoTable } from "@sealwright/adapters/dynamodb"
-import { createKmsKeys } from "@sealwright/adapters/kms"
+import { openDynamoTable } from "@sealwright/adapters/dynamodb"
+import { openKmsKeys } from "@sealwright/adapters/kms"
 import { digest } from "@sealwright/adapters/platform"
-import { createS3Objects } from "@sealwright/adapters/s3"
+import { openS3Objects } from "@sealwright/adapters/s3"
 import { makeCrl } from "@sealwright/core/publish/crl"
 import * as v from "valibot"
 import { check } from "../http/schemas.ts"
@@ -9,9 +9,9 @@ import { readSettings } from "../http/settings.ts"
 
 const settings = readSettings(process.env, "table", "bucket")
 const ports = {
-  table: createDynamoTable(settings.table),
-  objects: createS3Objects(settings.bucket),
-  keys: createKmsKeys(),
+  table: openDynamoTable(settings.table),
+  objects: openS3Objects(settings.bucket),
+  keys: openKmsKeys(),
   digest,
 }
 

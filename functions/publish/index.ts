@@ -1,9 +1,9 @@
 import middy from "@middy/core"
-import { createDynamoTable } from "@sealwright/adapters/dynamodb"
-import { createKmsKeys } from "@sealwright/adapters/kms"
-import { createInvoke } from "@sealwright/adapters/lambda"
+import { openDynamoTable } from "@sealwright/adapters/dynamodb"
+import { openKmsKeys } from "@sealwright/adapters/kms"
+import { openInvoke } from "@sealwright/adapters/lambda"
 import { clock, digest, randomBytes } from "@sealwright/adapters/platform"
-import { createS3Objects } from "@sealwright/adapters/s3"
+import { openS3Objects } from "@sealwright/adapters/s3"
 import { isServiceError, ServiceError } from "@sealwright/core/errors"
 import { readHead } from "@sealwright/core/ledger/publication"
 import type { PublishPorts } from "@sealwright/core/publish/edition"
@@ -17,11 +17,11 @@ import { type Reply, reply } from "../http/reply.ts"
 import { readSettings } from "../http/settings.ts"
 
 const settings = readSettings(process.env, "table", "bucket", "crlFunction")
-const invoke = createInvoke()
+const invoke = openInvoke()
 const ports: PublishPorts = {
-  table: createDynamoTable(settings.table),
-  objects: createS3Objects(settings.bucket),
-  keys: createKmsKeys(),
+  table: openDynamoTable(settings.table),
+  objects: openS3Objects(settings.bucket),
+  keys: openKmsKeys(),
   clock,
   digest,
   run: runSync,

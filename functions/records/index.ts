@@ -1,7 +1,7 @@
 import middy from "@middy/core"
-import { createDynamoTable } from "@sealwright/adapters/dynamodb"
+import { openDynamoTable } from "@sealwright/adapters/dynamodb"
 import { clock, randomBytes } from "@sealwright/adapters/platform"
-import { createS3Objects } from "@sealwright/adapters/s3"
+import { openS3Objects } from "@sealwright/adapters/s3"
 import { ServiceError } from "@sealwright/core/errors"
 import { auditOfDay } from "@sealwright/core/ledger/audit"
 import { readHead } from "@sealwright/core/ledger/publication"
@@ -21,8 +21,8 @@ import { readSettings } from "../http/settings.ts"
 import { auditView, deploymentView, issuerView, profileView, revocationView, signatureView } from "../http/views.ts"
 
 const settings = readSettings(process.env, "table", "bucket")
-const table = createDynamoTable(settings.table)
-const objects = createS3Objects(settings.bucket)
+const table = openDynamoTable(settings.table)
+const objects = openS3Objects(settings.bucket)
 
 const DEFAULT_LIMIT = 50
 const MAX_LIMIT = 200

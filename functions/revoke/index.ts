@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises"
 import middy from "@middy/core"
-import { createDynamoTable } from "@sealwright/adapters/dynamodb"
-import { createInvoke } from "@sealwright/adapters/lambda"
+import { openDynamoTable } from "@sealwright/adapters/dynamodb"
+import { openInvoke } from "@sealwright/adapters/lambda"
 import { clock, digest, randomBytes } from "@sealwright/adapters/platform"
 import { isServiceError } from "@sealwright/core/errors"
 import { readHead } from "@sealwright/core/ledger/publication"
@@ -19,8 +19,8 @@ import { revocationView } from "../http/views.ts"
 import { wakePublisher } from "../http/wake-publisher.ts"
 
 const settings = readSettings(process.env, "table", "publishFunction")
-const table = createDynamoTable(settings.table)
-const invoke = createInvoke()
+const table = openDynamoTable(settings.table)
+const invoke = openInvoke()
 const ports = { table, clock, random: randomBytes, digest }
 
 /** API Gateway waits 30 seconds; this leaves time to answer. */

@@ -1,7 +1,7 @@
 import middy from "@middy/core"
-import { createDynamoTable } from "@sealwright/adapters/dynamodb"
+import { openDynamoTable } from "@sealwright/adapters/dynamodb"
 import { makeEphemeralKey } from "@sealwright/adapters/ephemeral-key"
-import { createKmsKeys } from "@sealwright/adapters/kms"
+import { openKmsKeys } from "@sealwright/adapters/kms"
 import { clock, digest, randomBytes } from "@sealwright/adapters/platform"
 import { recordRefusal } from "@sealwright/core/records/refusals"
 import { createSigner, type SignRequest } from "@sealwright/core/sign/flow"
@@ -22,8 +22,8 @@ import { readSettings } from "../http/settings.ts"
 import { signatureView } from "../http/views.ts"
 
 const settings = readSettings(process.env, "table")
-const table = createDynamoTable(settings.table)
-const ports = { table, clock, random: randomBytes, digest, keys: createKmsKeys(), makeEphemeralKey, run: runSync }
+const table = openDynamoTable(settings.table)
+const ports = { table, clock, random: randomBytes, digest, keys: openKmsKeys(), makeEphemeralKey, run: runSync }
 const sign = createSigner(ports)
 
 export const handler = middy<ApiEvent, Reply>()
