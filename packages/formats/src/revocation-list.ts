@@ -38,7 +38,7 @@ export interface RevocationList {
   readonly date: Date
   /** when the next list is due at the latest */
   readonly due: Date
-  /** lower-case hex SHA-256 of the list of the epoch before; empty for the first */
+  /** lower-case hex SHA-256 of the signed part (canonical JSON) of the list of the epoch before; empty for the first */
   readonly previous: string
   readonly rules: readonly RevocationRule[]
   /** by lower-case hex of the issuer's key id */

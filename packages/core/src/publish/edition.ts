@@ -151,11 +151,8 @@ async function signDocument(
   return utf8(JSON.stringify({ signed: document, signatures: [{ keyid, sig: hexEncode(signature) }] }))
 }
 
-/** Lower-case hex SHA-256 of a published epoch's revocation list, which its successor names. */
+/** Lower-case hex SHA-256 of what is signed of a committed epoch's revocation list; its successor names it. */
 export async function listDigest(ports: PublishPorts, epoch: number): Promise<string> {
-  const { commit, plan } = await readPlan(ports, epoch)
-  const { tuf } = await readDeployment(ports.table)
-  return hexEncode(
-    ports.digest("sha256", await signDocument(ports, commit, "revocations", tuf.lists, plan.revocations)),
-  )
+  const { plan } = await readPlan(ports, epoch)
+  return hexEncode(ports.digest("sha256", canonicalJson(plan.revocations)))
 }
