@@ -100,9 +100,9 @@ function encode64(bytes: Uint8Array, alphabet: string, pad: string): string {
   return text
 }
 
+const NOT_IN_ALPHABET = 255
 const STANDARD_VALUES = valuesOf(STANDARD)
 const URL_SAFE_VALUES = valuesOf(URL_SAFE)
-const NOT_IN_ALPHABET = 255
 
 function valuesOf(alphabet: string): Uint8Array {
   const values = new Uint8Array(128).fill(NOT_IN_ALPHABET)
