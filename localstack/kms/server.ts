@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto"
 import { type HttpReply, type HttpRequest, type LoopbackServer, listenOnLoopback } from "../loopback.ts"
+import type { AccessQuestion } from "../policy.ts"
 import { type Caller, createSigV4Verifier, type SigV4Options, type SigV4Refusal } from "../sigv4.ts"
 import { KmsError, type KmsErrorCode } from "./errors.ts"
 import { type Input, parseInput } from "./input.ts"
@@ -27,16 +28,6 @@ export interface KmsCall {
   readonly operation: string
   readonly phase: "before" | "after"
   readonly requestId: string
-}
-
-export interface AccessQuestion {
-  readonly caller: Caller
-  /** `kms:Sign` and the like */
-  readonly action: string
-  /** ARN of the key, or "*" */
-  readonly resource: string
-  /** values of `kms:SigningAlgorithm` and `kms:MessageType`, where the request has them */
-  readonly conditions: Readonly<Record<string, string>>
 }
 
 export interface EmbeddedKms {

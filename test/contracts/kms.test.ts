@@ -28,7 +28,8 @@ import {
 } from "@aws-sdk/client-kms"
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest"
 import { KmsError } from "../../localstack/kms/errors.ts"
-import { type AccessQuestion, type EmbeddedKms, type KmsCall, startKms } from "../../localstack/kms/server.ts"
+import { type EmbeddedKms, type KmsCall, startKms } from "../../localstack/kms/server.ts"
+import type { AccessQuestion } from "../../localstack/policy.ts"
 
 const REGION = "eu-central-1"
 const ACCOUNT = "000000000000"
