@@ -1,10 +1,10 @@
 import { execFile, execFileSync } from "node:child_process"
-import { createHash, createHmac } from "node:crypto"
+import { createHash } from "node:crypto"
 import { promisify } from "node:util"
-import { SignatureV4 } from "@smithy/signature-v4"
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest"
 import { type HttpRequest, type LoopbackServer, listenOnLoopback } from "../../localstack/loopback.ts"
 import { type Authentication, createSigV4Verifier, type LocalCredential } from "../../localstack/sigv4.ts"
+import { signerOf } from "./localstack-signer.ts"
 
 const REGION = "eu-central-1"
 const NOW = new Date("2026-11-20T12:00:00Z")
@@ -26,19 +26,6 @@ const credentialOf = (accessKeyId: string): LocalCredential | undefined => {
 const verifierOf = (service: string, clock = () => NOW) =>
   createSigV4Verifier({ credentials: credentialOf, region: REGION, service, clock })
 
-const sha256 = class {
-  readonly #hash
-  constructor(secret?: unknown) {
-    this.#hash = secret === undefined ? createHash("sha256") : createHmac("sha256", secret as Uint8Array)
-  }
-  update(bytes: unknown) {
-    this.#hash.update(bytes as Uint8Array)
-  }
-  async digest() {
-    return new Uint8Array(this.#hash.digest())
-  }
-}
-
 interface Sample {
   readonly method: string
   readonly path: string
@@ -54,9 +41,6 @@ const post: Sample = {
   headers: { host: "127.0.0.1:4566", "content-type": "application/json" },
   body: '{"subject":1}',
 }
-
-const signerOf = (service: string, credentials: typeof plain) =>
-  new SignatureV4({ region: REGION, service, credentials, sha256, uriEscapePath: service !== "s3" })
 
 type WireRequest = Omit<HttpRequest, "sourceIp">
 
@@ -74,13 +58,13 @@ const toWire = (signed: { headers: Record<string, string>; query?: unknown }, sa
 
 async function signed(service = "execute-api", credentials = plain, sample = post, at = NOW): Promise<WireRequest> {
   const request = { protocol: "http:", hostname: "127.0.0.1", ...sample }
-  return toWire((await signerOf(service, credentials).sign(request, { signingDate: at })) as never, sample)
+  return toWire((await signerOf(REGION, service, credentials).sign(request, { signingDate: at })) as never, sample)
 }
 
 async function presigned(sample: Sample, expiresIn: number, credentials = plain, service = "s3"): Promise<WireRequest> {
   const request = { protocol: "http:", hostname: "127.0.0.1", ...sample }
   return toWire(
-    (await signerOf(service, credentials).presign(request, { signingDate: NOW, expiresIn })) as never,
+    (await signerOf(REGION, service, credentials).presign(request, { signingDate: NOW, expiresIn })) as never,
     sample,
   )
 }
