@@ -75,6 +75,9 @@ function literal(operand: Operand, { type }: KeyAttribute): Value {
   if (operand.kind !== "value")
     throw validation("Invalid condition in KeyConditionExpression: no value is given for the key")
   if (operand.value.type !== type) throw invalidParameter("Condition parameter type does not match schema type")
+  if (keyBytes(operand.value).length === 0) {
+    throw invalidParameter("The AttributeValue for a key attribute cannot contain an empty value")
+  }
   return operand.value
 }
 

@@ -39,6 +39,8 @@ export interface Position {
 const MAX_HASH_BYTES = 2048
 const MAX_RANGE_BYTES = 1024
 const PARTITION_BYTES = 8
+/** Stands where a key schema has no range key: node:sqlite binds bytes of length zero as NULL. */
+const NO_RANGE = Uint8Array.of(0)
 
 export function keyAttributes({ hash, range }: KeySchema): readonly KeyAttribute[] {
   return range ? [hash, range] : [hash]
@@ -61,7 +63,7 @@ function positionOf(schema: KeySchema, item: Item): Position {
   const range = schema.range && item.get(schema.range.name)
   return {
     pk: hashPosition(item.get(schema.hash.name) as Value),
-    sk: range ? keyBytes(range) : new Uint8Array(0),
+    sk: range ? keyBytes(range) : NO_RANGE,
   }
 }
 

@@ -432,6 +432,66 @@ export function dynamoDbContract(title: string, connect: () => DynamoDBClient): 
       expect((await failure(query(input))).name).toBe("ValidationException")
     })
 
+    test("a table without a range key, with a binary hash key", async () => {
+      const bare = `${TableName}-bare`
+      await db.send(
+        new CreateTableCommand({
+          TableName: bare,
+          BillingMode: "PAY_PER_REQUEST",
+          AttributeDefinitions: [{ AttributeName: "id", AttributeType: "B" }],
+          KeySchema: [{ AttributeName: "id", KeyType: "HASH" }],
+        }),
+      )
+      const ids = [Uint8Array.of(0), Uint8Array.of(0, 0), Uint8Array.of(255)]
+      for (const id of ids) await db.send(new PutItemCommand({ TableName: bare, Item: { id: { B: id } } }))
+      const found = await db.send(
+        new QueryCommand({
+          TableName: bare,
+          KeyConditionExpression: "id = :id",
+          ExpressionAttributeValues: { ":id": { B: Uint8Array.of(0) } },
+        }),
+      )
+      expect(found.Items).toEqual([{ id: { B: Uint8Array.of(0) } }])
+      await db.send(new DeleteItemCommand({ TableName: bare, Key: { id: { B: Uint8Array.of(0) } } }))
+      expect((await db.send(new ScanCommand({ TableName: bare }))).Count).toBe(2)
+      await db.send(new DeleteTableCommand({ TableName: bare }))
+    })
+
+    test("a query by prefix of a string range key", async () => {
+      const words = `${TableName}-words`
+      await db.send(
+        new CreateTableCommand({
+          TableName: words,
+          BillingMode: "PAY_PER_REQUEST",
+          AttributeDefinitions: [
+            { AttributeName: "pk", AttributeType: "S" },
+            { AttributeName: "word", AttributeType: "S" },
+          ],
+          KeySchema: [
+            { AttributeName: "pk", KeyType: "HASH" },
+            { AttributeName: "word", KeyType: "RANGE" },
+          ],
+        }),
+      )
+      for (const word of ["a#", "a#1", "a#\u{1f511}", "a$", "b#1", "\u{10ffff}1"]) {
+        await db.send(new PutItemCommand({ TableName: words, Item: { pk: { S: "w" }, word: { S: word } } }))
+      }
+      const starting = async (prefix: string) => {
+        const { Items } = await db.send(
+          new QueryCommand({
+            TableName: words,
+            KeyConditionExpression: "pk = :p AND begins_with(word, :w)",
+            ExpressionAttributeValues: { ":p": { S: "w" }, ":w": { S: prefix } },
+          }),
+        )
+        return Items?.map(({ word }) => word?.S)
+      }
+      expect(await starting("a#")).toEqual(["a#", "a#1", "a#\u{1f511}"])
+      expect(await starting("\u{10ffff}")).toEqual(["\u{10ffff}1"])
+      expect(await starting("c")).toEqual([])
+      await db.send(new DeleteTableCommand({ TableName: words }))
+    })
+
     test("a parallel scan meets every item exactly once", async () => {
       const seen: string[] = []
       for (let Segment = 0; Segment < 3; Segment++) {
