@@ -58,6 +58,8 @@ export function resourceOf(input: Input, context: OperationContext): string {
 async function createKey(input: Input, context: OperationContext): Promise<Output> {
   const spec = read.oneOf(input, "KeySpec", SPEC_NAMES, read.optionalText(input, "CustomerMasterKeySpec") as KeySpec)
   read.oneOf(input, "KeyUsage", ["SIGN_VERIFY"])
+  read.oneOf(input, "Origin", ["AWS_KMS"], "AWS_KMS")
+  if (read.flag(input, "MultiRegion")) throw new KmsError("ValidationException", "This emulator has one Region.")
   const tags = read.tags(input)
   const policy = read.optionalText(input, "Policy", 32768)
   const row: KeyRow = {
