@@ -5,7 +5,7 @@
 import { randomUUID } from "node:crypto"
 import {
   type CancellationReason,
-  type DynamoDBClient,
+  DynamoDBClient,
   GetItemCommand,
   QueryCommand,
   TransactionCanceledException,
@@ -14,7 +14,7 @@ import {
 import { ServiceError } from "@sealwright/core/errors"
 import type { QueryPage, QueryRange, Table, TransactResult, Write, WriteOutcome } from "@sealwright/core/ports"
 import { itemFrom, keyTo, writeTo } from "./dynamodb-expressions.ts"
-import { backOff, errorName, isRefusal } from "./sdk.ts"
+import { backOff, type ClientSettings, clientOptions, errorName, isRefusal } from "./sdk.ts"
 import { checkWrites } from "./writes.ts"
 
 /** Attempts of a transaction that met another one; with the pauses between them about two seconds. */
@@ -122,4 +122,9 @@ function storeError(error: unknown): unknown {
 
 function rethrow(error: unknown): never {
   throw storeError(error)
+}
+
+/** The table behind a client of its own, as functions and commands open it. */
+export function openDynamoTable(tableName: string, settings: ClientSettings = {}): Table {
+  return createDynamoTable(new DynamoDBClient(clientOptions(settings)), tableName)
 }

@@ -9,7 +9,7 @@ import {
   GetPublicKeyCommand,
   type GetPublicKeyResponse,
   type KeySpec,
-  type KMSClient,
+  KMSClient,
   NotFoundException,
   SignCommand,
   type SigningAlgorithmSpec,
@@ -18,7 +18,7 @@ import { ServiceError } from "@sealwright/core/errors"
 import type { KeyMaker, KeyPurpose, KeyReference, SigningKeys } from "@sealwright/core/ports"
 import { type SignatureScheme, schemeRow } from "@sealwright/formats/algorithms"
 import { digest } from "./platform.ts"
-import { backOff, errorName, isRefusal } from "./sdk.ts"
+import { backOff, type ClientSettings, clientOptions, errorName, isRefusal } from "./sdk.ts"
 
 const MAX_RAW_BYTES = 4096
 
@@ -146,4 +146,13 @@ function signerError(error: unknown): unknown {
 
 function rethrow(error: unknown): never {
   throw signerError(error)
+}
+
+/** Keys behind a client of their own, as functions open them. */
+export function openKmsKeys(settings: ClientSettings = {}): SigningKeys {
+  return createKmsKeys(new KMSClient(clientOptions(settings)))
+}
+
+export function openKmsKeyMaker(maker: KmsKeyMakerSettings, settings: ClientSettings = {}): KeyMaker {
+  return createKmsKeyMaker(new KMSClient(clientOptions(settings)), maker)
 }

@@ -1,8 +1,8 @@
 /** Calling another function of the deployment. IAM: lambda:InvokeFunction on that function. */
-import { InvokeCommand, type LambdaClient } from "@aws-sdk/client-lambda"
+import { InvokeCommand, LambdaClient } from "@aws-sdk/client-lambda"
 import { utf8 } from "@sealwright/formats/bytes"
 import { type JsonValue, parseJson } from "@sealwright/formats/strict-json"
-import { isRefusal } from "./sdk.ts"
+import { type ClientSettings, clientOptions, isRefusal } from "./sdk.ts"
 
 const MAX_ANSWER_BYTES = 64 * 1024
 const MAX_ANSWER_DEPTH = 16
@@ -47,4 +47,9 @@ function readAnswer(payload: Uint8Array | undefined): Invocation {
   } catch (cause) {
     return { outcome: "failed", cause }
   }
+}
+
+/** @param settings `requestTimeoutMs` above the longest run of what is called */
+export function openInvoke(settings: ClientSettings = {}): Invoke {
+  return createInvoke(new LambdaClient(clientOptions({ requestTimeoutMs: 60_000, ...settings })))
 }

@@ -2,11 +2,11 @@
  * The published objects on S3. IAM: s3:GetObject and s3:PutObject on the objects, s3:ListBucket on the bucket (without it a
  * missing object answers 403, not 404). Encryption and versions are the bucket's own settings.
  */
-import { GetObjectCommand, PutObjectCommand, type S3Client } from "@aws-sdk/client-s3"
+import { GetObjectCommand, PutObjectCommand, S3Client } from "@aws-sdk/client-s3"
 import { ServiceError } from "@sealwright/core/errors"
 import type { ObjectHeaders, Objects } from "@sealwright/core/ports"
 import { concat } from "@sealwright/formats/bytes"
-import { backOff, errorName, isRefusal } from "./sdk.ts"
+import { backOff, type ClientSettings, clientOptions, errorName, isRefusal } from "./sdk.ts"
 
 /** Attempts of a conditional write that met another one, and of a body that broke off. */
 const ATTEMPTS = 6
@@ -96,4 +96,9 @@ function storeError(error: unknown, key: string): unknown {
   return new ServiceError("STORE_UNAVAILABLE", `the bucket did not answer for ${key}: ${errorName(error)}`, {
     cause: error,
   })
+}
+
+/** The bucket behind a client of its own, as functions open it. */
+export function openS3Objects(bucket: string, settings: ClientSettings = {}): Objects {
+  return createS3Objects(new S3Client(clientOptions(settings)), bucket)
 }

@@ -1,9 +1,9 @@
 import type { SignatureScheme } from "@sealwright/formats/algorithms"
 import { bytesEqual, hexDecode, hexEncode } from "@sealwright/formats/bytes"
+import { leafSerial, leafSerialInput } from "@sealwright/formats/leaf-serial"
 import { assembleEnvelope, unsignedEnvelope } from "@sealwright/formats/notary-jws"
 import { JWS_MEDIA_TYPE } from "@sealwright/formats/oci-notary"
 import { parseCertificate } from "@sealwright/formats/x509"
-import { leafSerial, leafSerialInput } from "@sealwright/formats/x509-write"
 import { verifySignature } from "@sealwright/verifier/requests"
 import { certifyLeaf } from "../admin/certificates.ts"
 import { ServiceError } from "../errors.ts"
@@ -97,22 +97,17 @@ async function freshLeaf(ports: EnvelopePorts, grant: Grant, number: number, sig
 function heldLeaf(ports: EnvelopePorts, grant: Grant, signedAt: Date): Leaf {
   const { held, name } = grant.standing.profile
   if (held === undefined) throw new Error(`damaged item: profile ${name} holds no key`)
-  const { serial, notAfter } = parseCertificate(held.certificate)
+  const { serialBytes, notAfter } = parseCertificate(held.certificate)
   if (signedAt.getTime() > notAfter.getTime())
     throw new ServiceError("ISSUER_NOT_ACTIVE", `the certificate of profile ${name} ended ${notAfter.toISOString()}`)
   return {
     certificate: held.certificate,
-    serial: serialContent(serial),
+    serial: serialBytes,
     spki: held.key.spki,
     scheme: held.key.scheme,
     notAfter,
     sign: (message) => ports.keys.sign(held.key, message),
   }
-}
-
-function serialContent(serial: bigint): Uint8Array {
-  const hex = serial.toString(16)
-  return hexDecode(hex.length % 2 === 0 ? hex : `0${hex}`)
 }
 
 /** Both signatures verify, and the leaf is the one that was meant: a faulty key service must not get a signature out. */

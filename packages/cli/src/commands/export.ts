@@ -1,0 +1,117 @@
+import { join, resolve } from "node:path"
+import { base64Decode, utf8 } from "@sealwright/formats/bytes"
+import { parseDigest } from "@sealwright/formats/oci"
+import { pemEncode } from "@sealwright/formats/pem"
+import { array, openObject, string } from "@sealwright/formats/shape"
+import type { JsonObject } from "@sealwright/formats/strict-json"
+import { type Arguments, type Command, SERVICE_OPTIONS } from "../arguments.ts"
+import { type NotationTree, parseNotationTree, writeNotationTree } from "../bundle-folder.ts"
+import { openClient, type ServiceClient } from "../client.ts"
+import { EXIT, usage } from "../exit.ts"
+import { writeFileWhole } from "../files.ts"
+import { print } from "../output.ts"
+import { crlReader, updateTrustData } from "./mirror.ts"
+
+const deploymentShape = openObject({ deployment: openObject({ tufUrl: string(2048), identityHost: string(253) }) })
+const signatureShape = openObject({
+  id: string(26, /^[0-9A-Z]{26}$/),
+  subject: openObject({ digest: string(135) }),
+  envelopes: array(openObject({ format: string(40), content: string(1_500_000) }), 16),
+})
+
+export const exportBundle: Command = {
+  name: "export",
+  summary: "write a bundle for an offline site",
+  help: `
+Usage: sealwright export BUNDLE --root tuf-root.json [--digest DIGEST]... [--signature ID]... [--from URL]
+
+Writes a folder with everything that a site without network needs: TUF metadata, lists and CRLs (verified from the pinned root on), a trust policy and
+trust store for \`sealwright verify\`, notation's policy, trust store and CRL cache, and the envelopes of the artifacts named.
+Running it again brings the folder up to date. --from names another address of the published TUF repository than the deployment's own.
+
+Example:
+  sealwright export ./bundle --root tuf-root.json \\
+    --digest sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+`,
+  options: {
+    ...SERVICE_OPTIONS,
+    root: { type: "string" },
+    from: { type: "string" },
+    digest: { type: "string", multiple: true },
+    signature: { type: "string", multiple: true },
+    state: { type: "string" },
+    "no-state": { type: "boolean" },
+  },
+  positionals: { min: 1, max: 1 },
+  run: async (args) => {
+    const folder = resolve(args.positionals[0] ?? "")
+    const client = openClient(args)
+    const { deployment } = deploymentShape(await client.get("/v1/deployment"), "answer")
+    const fetched = await updateTrustData(folder, args, args.text("from") ?? deployment.tufUrl)
+    const treeBytes = utf8(JSON.stringify(await client.get("/v1/trees/notation")))
+    const tree = parseNotationTree(treeBytes)
+    writeNotationTree(folder, treeBytes, crlReader(fetched))
+    writePolicy(folder, tree, deployment.identityHost, fetched.bundle.trustBundle.roots)
+    const signatures = await writeSignatures(folder, client, args)
+    const epoch = fetched.bundle.freshness.find(({ part }) => part === "lists/revocations.json")?.version
+    print(args.flag("json"), { bundle: folder, epoch, signatures, bytesFetched: fetched.bytesFetched }, () => [
+      `${folder}: publication ${epoch}, ${signatures.length} signature(s)`,
+      `  verify with  sealwright verify SUBJECT --reference … --bundle ${args.positionals[0]} --root ${args.required("root")}`,
+      `  or notation  XDG_CONFIG_HOME=${folder}/notation/config XDG_CACHE_HOME=${folder}/notation/cache notation verify …`,
+    ])
+    return EXIT.done
+  },
+}
+
+/** A policy that trusts each profile for exactly its repositories, as the deployer's starting point. */
+function writePolicy(folder: string, tree: NotationTree, identityHost: string, roots: readonly Uint8Array[]): void {
+  const names = roots.map((_, i) => `root-${i + 1}.pem`)
+  for (const [i, root] of roots.entries())
+    writeFileWhole(join(folder, "policy", `root-${i + 1}.pem`), utf8(pemEncode("CERTIFICATE", root)))
+  const parties = tree.trustPolicy.trustPolicies.map(
+    (statement, i): JsonObject => ({
+      name: `publisher ${i + 1}`,
+      trustedRoots: statement.registryScopes.flatMap((scope) => names.map((root) => ({ root, scope }))),
+      identities: statement.trustedIdentities.map((identity) => `${commonName(identity)}@${identityHost}`),
+    }),
+  )
+  const policy = {
+    trustPolicy: {
+      signatureCheck: true,
+      optionalChecks: { signatureExpiry: true, signatureRescinded: true },
+      ...(parties.length > 0 && { parties, require: { atLeast: 1 } }),
+    },
+  }
+  writeFileWhole(join(folder, "policy", "trustpolicy.json"), utf8(`${JSON.stringify(policy, null, 2)}\n`))
+}
+
+function commonName(identity: string): string {
+  const found = /CN=([a-z0-9-]{1,48})$/.exec(identity)
+  if (found?.[1] === undefined)
+    throw usage(`the notation tree names an identity without profile: ${identity.slice(0, 100)}`)
+  return found[1]
+}
+
+async function writeSignatures(folder: string, client: ServiceClient, args: Arguments): Promise<string[]> {
+  const answers: JsonObject[] = []
+  for (const digest of args.texts("digest")) {
+    const { signatures } = openObject({ signatures: array(signatureObject, 1000) })(
+      await client.get("/v1/signatures", { digest }),
+      "answer",
+    )
+    answers.push(...signatures)
+  }
+  for (const id of args.texts("signature"))
+    answers.push((await client.get(`/v1/signatures/${encodeURIComponent(id)}`)).signature as JsonObject)
+  return answers.map((answer) => {
+    const signature = signatureShape(answer, "signature")
+    const { algorithm } = parseDigest(signature.subject.digest)
+    const envelope = signature.envelopes.find(({ format }) => format === "notary-jws")
+    if (envelope === undefined) throw usage(`signature ${signature.id} has no Notary envelope`)
+    const hex = signature.subject.digest.slice(algorithm.length + 1)
+    writeFileWhole(join(folder, "signatures", algorithm, hex, `${signature.id}.jws`), base64Decode(envelope.content))
+    return signature.id
+  })
+}
+
+const signatureObject = (value: unknown): JsonObject => value as JsonObject

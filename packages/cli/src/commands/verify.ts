@@ -1,0 +1,146 @@
+import { readdirSync } from "node:fs"
+import { dirname, join, resolve } from "node:path"
+import { parseDigest } from "@sealwright/formats/oci"
+import { formatTime, parseTime } from "@sealwright/formats/time"
+import { openBundle } from "@sealwright/verifier/bundle"
+import { runSync } from "@sealwright/verifier/node-crypto"
+import { importNotationPolicy } from "@sealwright/verifier/notation-policy"
+import { loadTrustPolicy, MAX_POLICY_BYTES, type TrustPolicy } from "@sealwright/verifier/trust-policy"
+import type { Verdict } from "@sealwright/verifier/verdict"
+import { MAX_SIGNATURES, verify } from "@sealwright/verifier/verify"
+import type { Command } from "../arguments.ts"
+import { folderReader } from "../bundle-folder.ts"
+import { CommandFailure, EXIT } from "../exit.ts"
+import { readFileIfThere, readFileLimited } from "../files.ts"
+import { note, print } from "../output.ts"
+import { openState } from "../state-file.ts"
+import { readSubject, signaturesBeside } from "../subject.ts"
+import { MAX_ROOT_BYTES } from "./mirror.ts"
+
+const MAX_ENVELOPE_BYTES = 1024 * 1024
+const STATUS = { accepted: EXIT.done, rejected: EXIT.rejected, inconclusive: EXIT.inconclusive } as const
+
+export const verifyCommand: Command = {
+  name: "verify",
+  summary: "verify an artifact offline",
+  help: `
+Usage: sealwright verify SUBJECT --reference registry/repository[:tag] --bundle BUNDLE --root tuf-root.json
+         [--policy FILE] [--tag TAG] [--signature FILE]... [--max-stale 24h] [--now TIME] [--events]
+         [--state FILE | --no-state]
+
+Decides from files alone whether an artifact may run; nothing is fetched. SUBJECT is an OCI image layout or a file. Signatures are taken from the
+layout or beside the file, from the bundle, and from --signature. --policy defaults to the bundle's own; it is the Notary v2 JSON or
+notation's trustpolicy.json. Exit status: 0 accepted, 1 rejected, 3 inconclusive; only 0 lets it run.
+
+Examples:
+  sealwright verify ./image --reference registry.wabbit-networks.io/net-monitor:v1 --bundle ./bundle --root tuf-root.json
+  sealwright verify tool.tar.gz --reference downloads.wabbit-networks.io/tool --bundle ./bundle --root tuf-root.json --max-stale 7d --json
+`,
+  options: {
+    reference: { type: "string" },
+    bundle: { type: "string" },
+    root: { type: "string" },
+    policy: { type: "string" },
+    tag: { type: "string" },
+    signature: { type: "string", multiple: true },
+    "max-stale": { type: "string" },
+    now: { type: "string" },
+    events: { type: "boolean" },
+    state: { type: "string" },
+    "no-state": { type: "boolean" },
+  },
+  positionals: { min: 1, max: 1 },
+  run: async (args) => {
+    const folder = resolve(args.required("bundle"))
+    const pinnedRoot = readFileLimited(args.required("root"), MAX_ROOT_BYTES)
+    const now = args.text("now") === undefined ? new Date() : parseTime(args.required("now"))
+    const policy = readPolicy(args.text("policy") ?? join(folder, "policy", "trustpolicy.json"))
+    const subject = readSubject(args.positionals[0] ?? "", args.text("tag"))
+    const { digest } = subject.descriptor
+    const envelopes = [
+      ...signaturesBeside(subject),
+      ...args.texts("signature").map((path) => readFileLimited(path, MAX_ENVELOPE_BYTES)),
+      ...bundledSignatures(folder, digest),
+    ]
+    const state = openState(args, pinnedRoot)
+    const trusted = runSync(
+      openBundle({
+        read: folderReader(folder),
+        pinnedRoot,
+        now,
+        maxStaleSec: args.duration("max-stale") ?? policy.maxStaleSec,
+        ...(state.floors && { floors: state.floors }),
+      }),
+    )
+    const verdict = runSync(
+      verify({
+        artifact: subject.descriptor,
+        reference: args.required("reference"),
+        envelopes: distinct(envelopes),
+        policy,
+        trusted,
+        now,
+      }),
+    )
+    if (trusted.ok) state.remember(trusted.floors)
+    if (args.flag("events")) for (const event of verdict.events) note(JSON.stringify(event))
+    print(args.flag("json"), verdict, () => describe(verdict))
+    return STATUS[verdict.verdict]
+  },
+}
+
+function readPolicy(path: string): TrustPolicy {
+  const bytes = readFileLimited(path, MAX_POLICY_BYTES)
+  const readFile = (name: string) => readFileIfThere(resolve(dirname(path), name), MAX_POLICY_BYTES)
+  const ours = loadTrustPolicy(bytes, readFile)
+  if (ours.ok) {
+    for (const warning of ours.warnings) note(`sealwright: policy: ${warning}`)
+    return ours.policy
+  }
+  const notation = importNotationPolicy(bytes, readFile)
+  if (notation.ok) return notation.policy
+  throw new CommandFailure(
+    EXIT.usage,
+    ours.code,
+    `${path}: ${ours.detail}`,
+    "Give a trust policy in the Notary v2 JSON, or notation's trustpolicy.json.",
+  )
+}
+
+function bundledSignatures(folder: string, digest: string): Uint8Array[] {
+  const { algorithm } = parseDigest(digest)
+  const below = `signatures/${algorithm}/${digest.slice(algorithm.length + 1)}`
+  let names: string[]
+  try {
+    names = readdirSync(join(folder, below))
+  } catch {
+    return []
+  }
+  const read = folderReader(folder)
+  return names
+    .sort()
+    .slice(0, MAX_SIGNATURES + 1)
+    .flatMap((name) => read(`${below}/${name}`, MAX_ENVELOPE_BYTES) ?? [])
+}
+
+function distinct(envelopes: readonly Uint8Array[]): Uint8Array[] {
+  return [...new Map(envelopes.map((envelope) => [Buffer.from(envelope).toString("latin1"), envelope])).values()]
+}
+
+const MARK = { pass: "ok  ", fail: "FAIL", warn: "warn", skip: "skip" } as const
+
+function describe(verdict: Verdict): string[] {
+  const line = (check: Verdict["checks"][number]) => `  ${MARK[check.outcome]}  ${check.check}: ${check.text}`
+  return [
+    `${verdict.verdict.toUpperCase()}  ${verdict.code}  ${verdict.artifact}`,
+    ...verdict.checks.map(line),
+    ...verdict.signatures.flatMap((signature, i) => [
+      ` signature ${i + 1}: ${signature.code}`,
+      ...signature.checks.map(line),
+    ]),
+    ...verdict.freshness.map(
+      ({ part, version, date, due }) =>
+        `  ${part} ${version}${date === undefined ? "" : ` of ${formatTime(date)}`}, due ${formatTime(due)}`,
+    ),
+  ]
+}

@@ -1,0 +1,123 @@
+import { type Command, readArguments } from "./arguments.ts"
+import { CommandFailure, EXIT, usage } from "./exit.ts"
+import { note, out } from "./output.ts"
+
+/** Each command's module is loaded when it is called: `verify` must not pay for what signs. */
+const COMMANDS: { readonly [name: string]: { readonly summary: string; readonly load: () => Promise<Command> } } = {
+  ceremony: {
+    summary: "set the deployment up, once",
+    load: async () => (await import("./commands/ceremony.ts")).ceremony,
+  },
+  "issuer create": {
+    summary: "create an issuing CA",
+    load: async () => (await import("./commands/issuer.ts")).issuerCreate,
+  },
+  "issuer list": { summary: "list issuing CAs", load: async () => (await import("./commands/issuer.ts")).issuerList },
+  "profile create": {
+    summary: "create a signing policy",
+    load: async () => (await import("./commands/profile.ts")).profileCreate,
+  },
+  "profile list": {
+    summary: "list signing policies",
+    load: async () => (await import("./commands/profile.ts")).profileList,
+  },
+  "profile show": {
+    summary: "show one signing policy",
+    load: async () => (await import("./commands/profile.ts")).profileShow,
+  },
+  "profile change": {
+    summary: "change who signs what",
+    load: async () => (await import("./commands/profile.ts")).profileChange,
+  },
+  "profile suspend": {
+    summary: "stop a profile from signing",
+    load: async () => (await import("./commands/profile.ts")).profileSuspend,
+  },
+  "profile resume": {
+    summary: "let a profile sign again",
+    load: async () => (await import("./commands/profile.ts")).profileResume,
+  },
+  "profile allow": {
+    summary: "add digests to a profile's allow list",
+    load: async () => (await import("./commands/profile.ts")).profileAllow,
+  },
+  sign: { summary: "sign an image layout or a file", load: async () => (await import("./commands/sign.ts")).sign },
+  list: { summary: "list signatures", load: async () => (await import("./commands/signatures.ts")).list },
+  show: { summary: "show one signature", load: async () => (await import("./commands/signatures.ts")).show },
+  audit: { summary: "list who did what on a day", load: async () => (await import("./commands/signatures.ts")).audit },
+  revoke: {
+    summary: "revoke signatures, artifacts, certificates, profiles, principals",
+    load: async () => (await import("./commands/revoke.ts")).revoke,
+  },
+  release: { summary: "let a certificateHold go", load: async () => (await import("./commands/revoke.ts")).release },
+  publish: {
+    summary: "publish now instead of within a minute",
+    load: async () => (await import("./commands/publish.ts")).publish,
+  },
+  status: {
+    summary: "show where publication stands",
+    load: async () => (await import("./commands/publish.ts")).status,
+  },
+  export: {
+    summary: "write a bundle for an offline site",
+    load: async () => (await import("./commands/export.ts")).exportBundle,
+  },
+  mirror: {
+    summary: "bring a bundle's trust data up to date",
+    load: async () => (await import("./commands/mirror.ts")).mirror,
+  },
+  verify: {
+    summary: "verify an artifact offline",
+    load: async () => (await import("./commands/verify.ts")).verifyCommand,
+  },
+  fsck: {
+    summary: "check table and bucket for consistency",
+    load: async () => (await import("./commands/fsck.ts")).fsckCommand,
+  },
+}
+
+async function run(argv: readonly string[]): Promise<number> {
+  const [first = "help", second] = argv
+  if (first === "help" || first === "--help" || first === "-h") return printOverview()
+  const name = COMMANDS[`${first} ${second}`] !== undefined ? `${first} ${second}` : first
+  const entry = COMMANDS[name]
+  if (entry === undefined)
+    throw usage(`there is no command ${first}${second !== undefined && isGroup(first) ? ` ${second}` : ""}`)
+  const command = await entry.load()
+  const args = readArguments(command, argv.slice(name.split(" ").length))
+  if (args.flag("help")) {
+    out(`sealwright ${name}: ${entry.summary}\n\n${command.help.trim()}`)
+    return EXIT.done
+  }
+  return await command.run(args)
+}
+
+function isGroup(first: string): boolean {
+  return Object.keys(COMMANDS).some((name) => name.startsWith(`${first} `))
+}
+
+function printOverview(): number {
+  const width = Math.max(...Object.keys(COMMANDS).map((name) => name.length))
+  const lines = Object.entries(COMMANDS).map(([name, { summary }]) => `  ${name.padEnd(width)}  ${summary}`)
+  out(
+    `Usage: sealwright <command> [options]\n\n${lines.join("\n")}\n\n` +
+      "Every command takes --json for one JSON document, and --help for its options and examples.\n" +
+      "Exit status: 0 done or accepted, 1 rejected, 2 usage, 3 inconclusive, 4 denied, 5 unavailable.",
+  )
+  return EXIT.done
+}
+
+const argv = process.argv.slice(2)
+try {
+  process.exitCode = await run(argv)
+} catch (error) {
+  const failure =
+    error instanceof CommandFailure
+      ? error
+      : new CommandFailure(EXIT.unavailable, "UNEXPECTED", error instanceof Error ? error.message : "unknown failure")
+  const { code, message, remedy, status } = failure
+  if (argv.includes("--json"))
+    out(JSON.stringify({ error: { code, message, ...(remedy !== undefined && { remedy }) } }))
+  else note(`sealwright: ${code}: ${message}${remedy === undefined ? "" : `\n  ${remedy}`}`)
+  process.exitCode = status
+}
