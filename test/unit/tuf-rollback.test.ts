@@ -308,3 +308,13 @@ it("a refused root leaves root and all that follows as they were", () => {
   expect(client.state).toEqual(before)
   expect(JSON.parse(utf8Decode(client.state.root)).signed.version).toBe(4)
 })
+
+it("a kept timestamp that today's threshold does not cover gives way to one of its own version", () => {
+  const { repository, client } = setUp()
+  repository.addKey("timestamp")
+  repository.authorise("timestamp", repository.root.roles.timestamp.keyids, 2)
+  repository.publish("root")
+  repository.publishAs("timestamp")
+  expect(client.result()).toBe("ok")
+  expect(client.state.timestamp).toEqual(repository.newest("timestamp"))
+})
