@@ -256,7 +256,6 @@ describe("what the envelope and payload must be", () => {
     ["no chain", withMembers({ header: {} })],
     ["an empty chain", withMembers({ header: { x5c: [] } })],
     ["eleven certificates", withMembers({ header: { x5c: Array(11).fill(base64Encode(good.leaf)) } })],
-    ["a chain in base64url", withMembers({ header: { x5c: good.chain.map(base64urlEncode) } })],
     ["a padded signature", withMembers({ signature: `${open(good.bytes).signature}==` })],
     ["a signature with stray bits", withMembers({ signature: `${String(open(good.bytes).signature).slice(0, -1)}B` })],
     ["a signature in DER", withMembers({ signature: base64urlEncode(good.signer.sign(good.unsigned.signingInput)) })],
@@ -295,7 +294,8 @@ describe("what the envelope and payload must be", () => {
   })
 
   test("a certificate that cannot be read is refused as such", () => {
-    expect(codeOf(verify(withMembers({ header: { x5c: ["AAAA"] } })))).toBe("CERTIFICATE_MALFORMED")
+    for (const x5c of [["AAAA"], good.chain.map(base64urlEncode)])
+      expect(codeOf(verify(withMembers({ header: { x5c } })))).toBe("CERTIFICATE_MALFORMED")
   })
 
   test("another payload under the same signature, and another signature over the same payload", () => {

@@ -1,10 +1,11 @@
+import { base64Encode } from "@sealwright/formats/bytes"
 import { integer, oid, sequence } from "@sealwright/formats/der-write"
 import { parseCertificate } from "@sealwright/formats/x509"
 import { KEY_PURPOSE, KEY_USAGE } from "@sealwright/formats/x509-extensions"
 import { extension } from "@sealwright/formats/x509-write"
+import { ChainCache } from "@sealwright/verifier/chain-cache"
 import { runSync } from "@sealwright/verifier/node-crypto"
 import type { CryptoRequest } from "@sealwright/verifier/requests"
-import { SignatureCache } from "@sealwright/verifier/signature-cache"
 import { runAsync } from "@sealwright/verifier/web-crypto"
 import { type ChainCode, type PathResult, verifyPath } from "@sealwright/verifier/x509-path"
 import { describe, expect, test } from "vitest"
@@ -52,11 +53,16 @@ function chainOf(change: Change = {}): readonly Uint8Array[] {
 
 function verify(
   chain: readonly Uint8Array[],
-  options: { trusted?: readonly Uint8Array[]; time?: Date; cache?: SignatureCache } = {},
+  options: { trusted?: readonly Uint8Array[]; time?: Date; cache?: ChainCache } = {},
 ): PathResult {
   const trusted = options.trusted ?? chain.slice(-1)
-  const cache = options.cache === undefined ? {} : { cache: options.cache }
-  return runSync(verifyPath(chain.map(parseCertificate), { trusted, time: options.time ?? NOW, ...cache }))
+  const { cache = new ChainCache() } = options
+  return runSync(
+    verifyPath(
+      chain.map((der) => cache.certificate(base64Encode(der))),
+      { trusted, time: options.time ?? NOW, cache },
+    ),
+  )
 }
 
 const refused = (code: ChainCode, position: number): PathResult => ({ ok: false, code, at: position })
@@ -247,9 +253,10 @@ describe("good chains", () => {
 
 describe("the cache of issuer signatures", () => {
   const chain = chainOf()
-  const count = (cache: SignatureCache, given: readonly Uint8Array[]) => {
+  const count = (cache: ChainCache, given: readonly Uint8Array[]) => {
     const asked: CryptoRequest["kind"][] = []
-    const step = verifyPath(given.map(parseCertificate), { trusted: given.slice(-1), time: NOW, cache })
+    const known = given.map((der) => cache.certificate(base64Encode(der)))
+    const step = verifyPath(known, { trusted: given.slice(-1), time: NOW, cache })
     function* watched() {
       let state = step.next()
       while (!state.done) {
@@ -263,7 +270,7 @@ describe("the cache of issuer signatures", () => {
   }
 
   test("spares what did verify, and trusts nothing for longer", () => {
-    const cache = new SignatureCache()
+    const cache = new ChainCache()
     expect(count(cache, chain)).toEqual({ result: { ok: true, anchor: 2 }, verified: 3 })
     expect(count(cache, chain)).toEqual({ result: { ok: true, anchor: 2 }, verified: 0 })
     expect(verify(chain, { cache, trusted: [] })).toEqual(refused("CHAIN_NOT_TRUSTED", 2))
@@ -271,7 +278,7 @@ describe("the cache of issuer signatures", () => {
   })
 
   test("knows neither another certificate nor another key", () => {
-    const cache = new SignatureCache()
+    const cache = new ChainCache()
     count(cache, chain)
     const fresh = certificate({ ...LEAF, serial: 78n }, MIDDLE)
     expect(count(cache, [fresh, ...chain.slice(1)]).verified).toBe(1)
@@ -282,7 +289,7 @@ describe("the cache of issuer signatures", () => {
   })
 
   test("stays within its bound", () => {
-    const cache = new SignatureCache(3)
+    const cache = new ChainCache(3)
     count(cache, chain)
     count(cache, [certificate({ ...LEAF, serial: 79n }, MIDDLE), ...chain.slice(1)])
     expect(count(cache, chain).verified).toBe(1)
