@@ -57,7 +57,7 @@ export function transactWriteItems(store: Store, request: Request, now: Date): R
   const writes = requiredList(request, "TransactItems", 1, MAX_ACTIONS).map((action) => readAction(store, action))
   requireDistinct(writes, "Transaction request cannot include multiple operations on one item")
   const token = optionalText(request, "ClientRequestToken")
-  const fingerprint = createHash("sha256").update(JSON.stringify(request)).digest("hex")
+  const fingerprint = token === undefined ? "" : createHash("sha256").update(JSON.stringify(request)).digest("hex")
   if (token !== undefined) {
     if (token.length < 1 || token.length > MAX_TOKEN_LENGTH) {
       throw validation("1 validation error detected: Value at 'clientRequestToken' must have length from 1 to 36")

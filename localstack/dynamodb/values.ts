@@ -29,7 +29,7 @@ export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value)
 }
 
-/** @throws ValidationException or SerializationException (through the caller) on anything that is no item */
+/** @throws ValidationException on anything that is no item */
 export function parseItem(wire: unknown, depth = 1): Item {
   if (!isRecord(wire)) throw validation("Supplied AttributeValue map is not an object")
   const item = new Map<string, Value>()

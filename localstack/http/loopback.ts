@@ -45,13 +45,14 @@ function closeServer(server: Server): Promise<void> {
 /** Thrown before more than `maxBytes` were kept in memory. */
 export class BodyTooLarge extends Error {}
 
-/** Reads the whole body. @throws BodyTooLarge by the declared length before reading, else while reading */
+/** Reads the whole body. @throws BodyTooLarge by the declared length before reading, else while reading; the request stays open for an answer */
 export async function readBody(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
   const declared = Number(request.headers["content-length"] ?? 0)
   if (!(declared <= maxBytes)) throw new BodyTooLarge()
   const chunks: Buffer[] = []
   let length = 0
-  for await (const chunk of request as AsyncIterable<Buffer>) {
+  const incoming: AsyncIterable<Buffer> = request.iterator({ destroyOnReturn: false })
+  for await (const chunk of incoming) {
     length += chunk.length
     if (length > maxBytes) throw new BodyTooLarge()
     chunks.push(chunk)

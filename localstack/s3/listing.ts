@@ -32,7 +32,7 @@ function selection({ query }: S3Request): Selection {
   }
 }
 
-/** @param isWanted leaves versions out, @param isPast tells what an earlier page has already shown */
+/** @param after the key or common prefix that the page before ended with, @param isWanted leaves versions out */
 function collect(
   store: ObjectStore,
   bucket: Bucket,
