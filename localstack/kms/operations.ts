@@ -1,3 +1,7 @@
+/**
+ * All operations of the embedded KMS, one small function each. One file, because they share how a key is named, found
+ * and refused by its state, and a reader compares them with the table of key states in AWS's documentation.
+ */
 import { createPublicKey, generateKeyPair, type KeyObject, randomUUID } from "node:crypto"
 import { promisify } from "node:util"
 import { ALGORITHMS, type AlgorithmName, KEY_SPECS, type KeySpec, keySpecRow } from "./algorithms.ts"
