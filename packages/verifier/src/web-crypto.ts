@@ -1,0 +1,61 @@
+import { HASH_LENGTH, type HashName, schemeRow } from "@sealwright/formats/algorithms"
+import { ecdsaDerToRaw } from "@sealwright/formats/ecdsa"
+import { parsePublicKey } from "@sealwright/formats/x509"
+import type { CryptoRequest, Step } from "./requests.ts"
+
+const HASH_NAMES: Record<HashName, string> = { sha256: "SHA-256", sha384: "SHA-384", sha512: "SHA-512" }
+const CURVES: Record<number, "P-256" | "P-384" | "P-521"> = { 32: "P-256", 48: "P-384", 66: "P-521" }
+
+/**
+ * Drives a step to its end with the platform's WebCrypto, as browsers, Deno and Node have it.
+ * @returns rejects only with what the step throws; a bad key or signature is the answer "no"
+ */
+export async function runAsync<T>(step: Step<T>): Promise<T> {
+  let state = step.next()
+  while (!state.done) state = step.next(await answer(state.value))
+  return state.value
+}
+
+async function answer(request: CryptoRequest): Promise<Uint8Array | boolean> {
+  const { subtle } = globalThis.crypto
+  if (request.kind === "digest")
+    return new Uint8Array(await subtle.digest(HASH_NAMES[request.hash], owned(request.bytes)))
+  try {
+    const { format, algorithm, signature } = parameters(request)
+    const key = await subtle.importKey("spki", owned(request.spki), format, false, ["verify"])
+    return await subtle.verify(algorithm, key, owned(signature), owned(request.message))
+  } catch {
+    return false
+  }
+}
+
+/** @throws when key, scheme and signature do not belong together, so that the answer is "no" */
+function parameters(request: Extract<CryptoRequest, { kind: "verify" }>) {
+  const { keyType, hash, fieldBytes } = schemeRow(request.scheme)
+  const key = parsePublicKey(request.spki)
+  const { signature } = request
+  if (keyType === "ec" && fieldBytes !== undefined && hash !== undefined) {
+    const namedCurve = CURVES[fieldBytes]
+    if (key.type !== "ec" || namedCurve !== key.curve) throw new TypeError("another curve than the scheme's")
+    return {
+      format: { name: "ECDSA", namedCurve },
+      algorithm: { name: "ECDSA", hash: HASH_NAMES[hash] },
+      signature: ecdsaDerToRaw(signature, fieldBytes),
+    }
+  }
+  if (keyType === "rsa" && hash !== undefined) {
+    if (key.type !== "rsa" || key.modulusBits < 2048) throw new TypeError("not an RSA key of 2048 bits or more")
+    return {
+      format: { name: "RSA-PSS", hash: HASH_NAMES[hash] },
+      algorithm: { name: "RSA-PSS", saltLength: HASH_LENGTH[hash] },
+      signature,
+    }
+  }
+  if (key.type !== "ed25519") throw new TypeError("not an Ed25519 key")
+  return { format: { name: "Ed25519" }, algorithm: { name: "Ed25519" }, signature }
+}
+
+/** WebCrypto takes no views of shared memory; a view of an ordinary buffer passes as it is. */
+function owned(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  return bytes.buffer instanceof ArrayBuffer ? (bytes as Uint8Array<ArrayBuffer>) : new Uint8Array(bytes)
+}
