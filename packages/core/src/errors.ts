@@ -57,11 +57,6 @@ export const ERROR_CODES = {
     retry: false,
     remedy: "Ask a publisher admin to add your role to the profile's principals.",
   },
-  CALLER_REVOKED: {
-    kind: "denied",
-    retry: false,
-    remedy: "Signing by this principal was revoked; ask a publisher admin.",
-  },
   REPOSITORY_OUT_OF_SCOPE: {
     kind: "denied",
     retry: false,

@@ -135,7 +135,14 @@ export const CRL_REASONS = [
 export type CrlReason = (typeof CRL_REASONS)[number]
 
 export type RevocationTarget =
-  | { readonly kind: "signature"; readonly signature: string; readonly issuerKeyId: string; readonly number: number }
+  | {
+      readonly kind: "signature"
+      readonly signature: string
+      readonly issuerKeyId: string
+      readonly number: number
+      /** serial of the signature's own leaf; undefined under a held key, whose certificate is shared */
+      readonly serialHex: string | undefined
+    }
   | { readonly kind: "artifact"; readonly digest: string }
   | {
       readonly kind: "certificate"
@@ -157,8 +164,10 @@ export interface Revocation {
   readonly principal: string
   readonly acknowledgedAt: Date
   readonly effectiveAt: Date
-  /** every published epoch from this one on holds it */
+  /** every published epoch from this one on holds it as it stands */
   readonly epoch: number
+  /** every published epoch from this one on holds it in some form */
+  readonly firstEpoch: number
   readonly released: boolean
 }
 
@@ -172,4 +181,12 @@ export interface AuditEntry {
   readonly outcome: "done" | "refused"
   readonly code: string | undefined
   readonly requestId: string
+}
+
+/** One explicit entry of a profile's allow list (R25). */
+export interface Allowance {
+  readonly profile: string
+  /** `registry/repository` */
+  readonly scope: string
+  readonly digest: string
 }

@@ -88,6 +88,9 @@ export const boolean: Reader<boolean> = (value, at) => {
 
 export const anyJson: Reader<JsonValue> = (value) => value
 
+/** An object whose content its own reader checks later. */
+export const anyObject: Reader<JsonObject> = asObject
+
 export function array<T>(item: Reader<T>, maxEntries: number, minEntries = 0): Reader<readonly T[]> {
   return (value, at) => {
     if (!Array.isArray(value)) throw mismatch(at, "is not a list")

@@ -21,11 +21,17 @@ export const keys = {
   idempotency: (hash: string, subject: string): Key => ({ pk: `idempotency#${hash}`, sk: subject }),
   inbox: (shard: number, id: string): Key => ({ pk: `inbox#${shard}`, sk: id }),
   revocation: (id: string): Key => ({ pk: "revocations", sk: id }),
-  principal: (principal: string): Key => ({ pk: "denied-principals", sk: principal }),
   allowance: (profile: string, scope: string, digest: string): Key => ({
     pk: `allowances#${profile}`,
     sk: `${scope}#${digest}`,
   }),
+  /** numbers that a wide revocation covers, found once; `complete` stands when all are there */
+  expansion: (revocation: string, from: string, entry: string): Key => ({
+    pk: `expansion#${revocation}#${from}`,
+    sk: entry,
+  }),
+  /** a TUF document that the ceremony signed */
+  tufDocument: (role: "root" | "targets", version: number): Key => ({ pk: `tuf-${role}`, sk: padNumber(version) }),
   publication: { pk: "publication", sk: "head" },
   epoch: (epoch: number): Key => ({ pk: "epochs", sk: padNumber(epoch) }),
   audit: (day: string, id: string): Key => ({ pk: `audit#${day}`, sk: id }),

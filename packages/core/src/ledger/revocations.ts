@@ -14,6 +14,7 @@ export function revocationItem(revocation: Revocation): Item {
     acknowledgedAt: revocation.acknowledgedAt.toISOString(),
     effectiveAt: revocation.effectiveAt.toISOString(),
     epoch: revocation.epoch,
+    firstEpoch: revocation.firstEpoch,
     released: revocation.released,
   }
 }
@@ -35,6 +36,7 @@ function targetFrom(attributes: Attributes): RevocationTarget {
         signature: attributes.text("signature"),
         issuerKeyId: attributes.text("issuerKeyId"),
         number: attributes.number("number"),
+        serialHex: attributes.optionalText("serialHex"),
       }
     case "artifact":
       return { kind, digest: attributes.text("digest") }
@@ -70,6 +72,7 @@ function revocationFrom(item: Item): Revocation {
     acknowledgedAt: attributes.date("acknowledgedAt"),
     effectiveAt: attributes.date("effectiveAt"),
     epoch: attributes.number("epoch"),
+    firstEpoch: attributes.number("firstEpoch"),
     released: attributes.flag("released"),
   }
 }

@@ -1,0 +1,87 @@
+import { Attributes } from "../ledger/attributes.ts"
+import { queryAll } from "../ledger/keys.ts"
+import { nextNumber, settledVoids, settleLease, unsettledLeases } from "../ledger/leases.ts"
+import { listRevocations } from "../ledger/revocations.ts"
+import { listIssuers, listProfiles, readDeployment } from "../ledger/trust.ts"
+import type { Allowance, Deployment, Issuer, Profile, Revocation } from "../model.ts"
+import type { Table } from "../ports.ts"
+import { type CoveredSignature, coveredSignatures } from "./expand.ts"
+
+/** Everything that a publication of one epoch shows, read after the epoch was closed. */
+export interface Snapshot {
+  readonly epoch: number
+  readonly date: Date
+  readonly deployment: Deployment
+  readonly issuers: readonly Issuer[]
+  readonly profiles: readonly Profile[]
+  /** acknowledged for this epoch or an earlier one */
+  readonly revocations: readonly Revocation[]
+  /** by revocation id, for those that cover signatures by more than their number */
+  readonly covered: ReadonlyMap<string, readonly CoveredSignature[]>
+  readonly numbers: ReadonlyMap<
+    string,
+    { readonly coveredBelow: number; readonly void: readonly (readonly [number, number])[] }
+  >
+  readonly allowances: readonly Allowance[]
+}
+
+/** Ends all leases, so that what was signed before this moment is covered by the list about to be made (D3). */
+export async function settleLeases(table: Table): Promise<void> {
+  for (const lease of await unsettledLeases(table)) await settleLease(table, lease.issuerKeyId, lease.first)
+}
+
+/** @param epoch closed: whatever was acknowledged for it is durable, and nothing can join (D4) */
+export async function takeSnapshot(table: Table, epoch: number, date: Date): Promise<Snapshot> {
+  const deployment = await readDeployment(table)
+  const issuers = await listIssuers(table)
+  const profiles = await listProfiles(table)
+  const revocations = (await listRevocations(table)).filter((revocation) => revocation.firstEpoch <= epoch)
+  const covered = new Map<string, readonly CoveredSignature[]>()
+  for (const revocation of revocations)
+    if (!revocation.released) covered.set(revocation.id, await coveredSignatures(table, revocation, issuers))
+  const allowances: Allowance[] = []
+  for (const profile of profiles) if (profile.allowList) allowances.push(...(await allowancesOf(table, profile.name)))
+  return {
+    epoch,
+    date,
+    deployment,
+    issuers,
+    profiles,
+    revocations,
+    covered,
+    numbers: await readNumbers(table, issuers),
+    allowances,
+  }
+}
+
+/** In this order: the next number, open leases, voids. A lease that is in neither of the last two starts at or above the first. */
+async function readNumbers(table: Table, issuers: readonly Issuer[]): Promise<Snapshot["numbers"]> {
+  const next = new Map<string, number>()
+  for (const { issuerKeyId } of issuers) next.set(issuerKeyId, await nextNumber(table, issuerKeyId))
+  const open = await unsettledLeases(table)
+  const numbers = new Map<string, { coveredBelow: number; void: [number, number][] }>()
+  for (const [issuerKeyId, end] of next) {
+    const lowest = open.filter((lease) => lease.issuerKeyId === issuerKeyId).map((lease) => lease.first)
+    const coveredBelow = Math.min(end, ...lowest)
+    const voids = (await settledVoids(table, issuerKeyId)).filter(([from]) => from < coveredBelow)
+    numbers.set(issuerKeyId, { coveredBelow, void: joined(voids) })
+  }
+  return numbers
+}
+
+function joined(ranges: readonly [number, number][]): [number, number][] {
+  const result: [number, number][] = []
+  for (const [from, to] of ranges) {
+    const last = result.at(-1)
+    if (last !== undefined && last[1] + 1 === from) last[1] = to
+    else result.push([from, to])
+  }
+  return result
+}
+
+async function allowancesOf(table: Table, profile: string): Promise<Allowance[]> {
+  return (await queryAll(table, `allowances#${profile}`)).map((item) => {
+    const attributes = Attributes.of(item)
+    return { profile, scope: attributes.text("scope"), digest: attributes.text("digest") }
+  })
+}
