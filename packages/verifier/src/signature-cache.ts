@@ -4,7 +4,7 @@ import { digest, type Step, verifySignature } from "./requests.ts"
 
 /**
  * Remembers which issuer signatures did verify. An entry is named by the SHA-256 of the issuer's key and the whole certificate, so it holds for ever
- * and says nothing about trust or time. Bounded, oldest out first; failures are not kept.
+ * and says nothing about trust or time. Bounded, least recently used out first, so that leaves never push their issuers out; failures are not kept.
  */
 export class SignatureCache {
   readonly #verified = new Set<string>()
@@ -14,8 +14,11 @@ export class SignatureCache {
     this.#maxEntries = maxEntries
   }
 
+  /** Also counts as a use. */
   has(name: string): boolean {
-    return this.#verified.has(name)
+    if (!this.#verified.delete(name)) return false
+    this.#verified.add(name)
+    return true
   }
 
   add(name: string): void {
