@@ -1,12 +1,19 @@
+import { canonicalJson } from "@sealwright/formats/canonical-json"
+import { trustBundleJson } from "@sealwright/formats/trust-bundle"
+import type { Root, Targets } from "@sealwright/formats/tuf"
+import { encodeMetadata, signedBytes } from "@sealwright/formats/tuf-encode"
 import { ServiceError } from "../errors.ts"
 import { auditItem } from "../ledger/audit.ts"
 import { keys } from "../ledger/keys.ts"
 import { firstPublicationHead } from "../ledger/publication.ts"
 import { deploymentItem, findDeployment, newIssuerWrites, readDeployment, readIssuer } from "../ledger/trust.ts"
+import { type TufDocument, tufDocumentItem } from "../ledger/tuf-documents.ts"
 import type { AuditEntry, Deployment, Issuer, ProfileAlgorithm } from "../model.ts"
 import { ulid } from "../names.ts"
 import type { Clock, KeyMaker, KeyReference, Table } from "../ports.ts"
 import { noteChangeNow } from "../publish/changes.ts"
+import { trustBundleOf } from "../publish/lists.ts"
+import { fileOf, namedKey, rootMetadata, targetsMetadata } from "../publish/tuf.ts"
 import { wholeSeconds } from "../sign/rules.ts"
 import { type CertifyPorts, certifyIssuer, certifyRoot, issuerKeyId, type Names } from "./certificates.ts"
 
@@ -76,12 +83,30 @@ export async function holdCeremony(ports: AdminPorts, request: CeremonyRequest, 
       timestamp: await make("tuf/timestamp", "tuf-timestamp"),
     },
   }
+  const documents = await signTufDocuments(ports, deployment, now)
   const result = await ports.table.transact([
     { put: deploymentItem(deployment), if: { absent: true } },
     { put: firstPublicationHead(), if: { absent: true } },
+    { put: tufDocumentItem("root", documents.root), if: { absent: true } },
+    { put: tufDocumentItem("targets", documents.targets), if: { absent: true } },
     { put: auditItem(adminEntry(ports, actor, "ceremony", "deployment")) },
   ])
   return result.committed ? deployment : sameNames(await readDeployment(ports.table), request)
+}
+
+/** The first root and targets, signed by their own keys here and nowhere else: the publisher holds neither (D13). */
+async function signTufDocuments(ports: AdminPorts, deployment: Deployment, now: Date) {
+  const { tuf } = deployment
+  const bundle = canonicalJson(trustBundleJson(trustBundleOf(deployment)))
+  const root = rootMetadata(ports.digest, tuf, 1, now)
+  const targets = targetsMetadata(ports.digest, tuf, fileOf(ports.digest, bundle), 1, now)
+  return { root: await signTuf(ports, tuf.root, root), targets: await signTuf(ports, tuf.targets, targets) }
+}
+
+async function signTuf(ports: AdminPorts, key: KeyReference, signed: Root | Targets): Promise<TufDocument> {
+  const { keyid } = namedKey(ports.digest, key)
+  const signature = await ports.keys.sign(key, signedBytes(signed))
+  return { version: signed.version, expires: signed.expires, bytes: encodeMetadata(signed, [{ keyid, signature }]) }
 }
 
 function sameNames(standing: Deployment, request: CeremonyRequest): Deployment {

@@ -1,0 +1,89 @@
+import middy from "@middy/core"
+import { createDynamoTable } from "@sealwright/adapters/dynamodb"
+import { createKmsKeyMaker, createKmsKeys } from "@sealwright/adapters/kms"
+import { createInvoke } from "@sealwright/adapters/lambda"
+import { clock, digest, randomBytes } from "@sealwright/adapters/platform"
+import { createIssuer, holdCeremony } from "@sealwright/core/admin/ceremony"
+import {
+  allowDigests,
+  changeProfile,
+  createProfile,
+  resumeProfile,
+  suspendProfile,
+} from "@sealwright/core/admin/profiles"
+import { ServiceError } from "@sealwright/core/errors"
+import { tufDocuments } from "@sealwright/core/ledger/tuf-documents"
+import { type ApiEvent, bodyOf, callerOf, pathParameter } from "../http/event.ts"
+import { problemResponses } from "../http/problem-responses.ts"
+import { type Reply, reply } from "../http/reply.ts"
+import {
+  allowancesSchema,
+  ceremonySchema,
+  check,
+  issuerSchema,
+  profileChangeSchema,
+  profileSchema,
+} from "../http/schemas.ts"
+import { readSettings } from "../http/settings.ts"
+import { deploymentView, issuerView, profileView } from "../http/views.ts"
+import { wakePublisher } from "../http/wake-publisher.ts"
+
+const settings = readSettings(process.env, "table", "stack", "keyPolicy", "publishFunction")
+const table = createDynamoTable(settings.table)
+const invoke = createInvoke()
+const ports = {
+  table,
+  clock,
+  random: randomBytes,
+  digest,
+  keys: createKmsKeys(),
+  maker: createKmsKeyMaker({ stack: settings.stack, policy: settings.keyPolicy }),
+}
+
+type Route = (event: ApiEvent, actor: ReturnType<typeof callerOf>) => Promise<Reply>
+
+const routes: { readonly [routeKey: string]: Route } = {
+  "POST /v1/ceremony": async (event, actor) => {
+    const deployment = await holdCeremony(ports, check(ceremonySchema, bodyOf(event)), actor)
+    const [root] = await tufDocuments(table, "root")
+    return reply(200, { deployment: deploymentView(deployment, root?.bytes ?? new Uint8Array(0)) })
+  },
+  "POST /v1/issuers": async (event, actor) =>
+    reply(200, { issuer: issuerView(await createIssuer(ports, check(issuerSchema, bodyOf(event)), actor)) }),
+  "POST /v1/profiles": async (event, actor) => {
+    const { name, ...settings } = check(profileSchema, bodyOf(event))
+    const profile = await createProfile(ports, name, { ...settings, expirySec: settings.expirySec }, actor)
+    return reply(200, { profile: profileView(profile) })
+  },
+  "PATCH /v1/profiles/{profile}": async (event, actor) => {
+    const change = definedMembers(check(profileChangeSchema, bodyOf(event)))
+    return reply(200, {
+      profile: profileView(await changeProfile(ports, pathParameter(event, "profile"), change, actor)),
+    })
+  },
+  "POST /v1/profiles/{profile}/suspend": async (event, actor) =>
+    reply(200, { profile: profileView(await suspendProfile(ports, pathParameter(event, "profile"), actor)) }),
+  "POST /v1/profiles/{profile}/resume": async (event, actor) =>
+    reply(200, { profile: profileView(await resumeProfile(ports, pathParameter(event, "profile"), actor)) }),
+  "PUT /v1/profiles/{profile}/allowances": async (event, actor) => {
+    const { repository, digests } = check(allowancesSchema, bodyOf(event))
+    return reply(200, await allowDigests(ports, pathParameter(event, "profile"), repository, digests, actor))
+  },
+}
+
+export const handler = middy<ApiEvent, Reply>()
+  .use(problemResponses(ports))
+  .handler(async (event) => {
+    const actor = callerOf(event)
+    const route = routes[event.routeKey]
+    if (route === undefined) throw new ServiceError("REQUEST_MALFORMED", `no route ${event.routeKey}`)
+    const answer = await route(event, actor)
+    await wakePublisher(invoke, settings.publishFunction)
+    return answer
+  })
+
+type Defined<T> = { [Name in keyof T]: Exclude<T[Name], undefined> }
+
+function definedMembers<T extends object>(value: T): Partial<Defined<T>> {
+  return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined)) as Partial<Defined<T>>
+}

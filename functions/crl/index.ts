@@ -1,0 +1,28 @@
+import { createDynamoTable } from "@sealwright/adapters/dynamodb"
+import { createKmsKeys } from "@sealwright/adapters/kms"
+import { digest } from "@sealwright/adapters/platform"
+import { createS3Objects } from "@sealwright/adapters/s3"
+import { makeCrl } from "@sealwright/core/publish/crl"
+import * as v from "valibot"
+import { check } from "../http/schemas.ts"
+import { readSettings } from "../http/settings.ts"
+
+const settings = readSettings(process.env, "table", "bucket")
+const ports = {
+  table: createDynamoTable(settings.table),
+  objects: createS3Objects(settings.bucket),
+  keys: createKmsKeys(),
+  digest,
+}
+
+/** An epoch and an issuer, never bytes: what is signed comes from the table alone (D13). */
+const requestSchema = v.strictObject({
+  epoch: v.pipe(v.number(), v.integer(), v.minValue(1)),
+  issuerKeyId: v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/)),
+})
+
+export const handler = async (event: unknown): Promise<{ readonly digest: string; readonly size: number }> => {
+  const { epoch, issuerKeyId } = check(requestSchema, event)
+  const { digestHex, size } = await makeCrl(ports, epoch, issuerKeyId)
+  return { digest: `sha256:${digestHex}`, size }
+}

@@ -1,0 +1,120 @@
+import { ServiceError } from "@sealwright/core/errors"
+import { CRL_REASONS } from "@sealwright/core/model"
+import { SLUG, ULID } from "@sealwright/core/names"
+import { MAX_SUBJECTS } from "@sealwright/core/sign/rules"
+import * as v from "valibot"
+
+/** One schema a route (D14): requests are checked against it, and docs/openapi.json is generated from it. Unknown members are refused. */
+
+const slug = v.pipe(v.string(), v.maxLength(48), v.regex(SLUG))
+const digest = v.pipe(v.string(), v.regex(/^(?:sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})$/))
+const reference = v.pipe(v.string(), v.minLength(3), v.maxLength(520))
+const principal = v.pipe(v.string(), v.maxLength(256))
+const time = v.pipe(v.string(), v.regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/))
+const hostname = v.pipe(
+  v.string(),
+  v.maxLength(253),
+  v.regex(/^(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*$/),
+)
+const host = v.pipe(v.string(), v.maxLength(260), v.regex(/^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::\d{1,5})?$/))
+const algorithm = v.picklist(["ecdsa-p256-sha256", "ecdsa-p384-sha384", "rsa-pss-sha384"])
+const whole = (min: number, max: number) => v.pipe(v.number(), v.integer(), v.minValue(min), v.maxValue(max))
+const name = v.pipe(v.string(), v.minLength(1), v.maxLength(64), v.regex(/^[^\p{Cc}]+$/u))
+
+const subject = v.strictObject({
+  mediaType: v.pipe(
+    v.string(),
+    v.maxLength(255),
+    v.regex(/^[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}\/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}$/),
+  ),
+  digest,
+  size: whole(0, Number.MAX_SAFE_INTEGER),
+})
+const subjectEntry = { subject, reference }
+
+export const signSchema = v.union([
+  v.strictObject({ ...subjectEntry, expiresAt: v.optional(time) }),
+  v.strictObject({
+    subjects: v.pipe(v.array(v.strictObject(subjectEntry)), v.minLength(1), v.maxLength(MAX_SUBJECTS)),
+    expiresAt: v.optional(time),
+  }),
+])
+
+export const ceremonySchema = v.strictObject({
+  country: v.pipe(v.string(), v.regex(/^[A-Z]{2}$/)),
+  state: name,
+  organisation: v.pipe(v.string(), v.minLength(1), v.maxLength(50), v.regex(/^[^\p{Cc}]+$/u)),
+  identityHost: hostname,
+  crlHost: host,
+  tufUrl: v.pipe(
+    v.string(),
+    v.maxLength(2048),
+    v.regex(/^https?:\/\/[a-z0-9.-]+(?::\d{1,5})?(?:\/[A-Za-z0-9._~/-]*)?$/),
+  ),
+  algorithm: v.optional(algorithm, "ecdsa-p256-sha256"),
+  rootYears: v.optional(whole(1, 30), 10),
+})
+
+export const issuerSchema = v.strictObject({
+  name: slug,
+  algorithm: v.optional(algorithm, "ecdsa-p256-sha256"),
+  days: v.optional(whole(1, 3660), 1096),
+})
+
+const principals = v.pipe(v.array(principal), v.maxLength(100))
+const repositories = v.pipe(v.array(v.pipe(v.string(), v.maxLength(255))), v.maxLength(500))
+const expirySec = whole(60, 10 * 366 * 86_400)
+const leafLifetimeSec = whole(60, 86_400)
+
+export const profileSchema = v.strictObject({
+  name: slug,
+  issuer: slug,
+  keyMode: v.optional(v.picklist(["ephemeral", "held"]), "ephemeral"),
+  algorithm: v.optional(algorithm, "ecdsa-p256-sha256"),
+  principals: v.pipe(principals, v.minLength(1)),
+  repositories: v.pipe(repositories, v.minLength(1)),
+  expirySec: v.optional(expirySec),
+  leafLifetimeSec: v.optional(leafLifetimeSec, 600),
+  allowList: v.optional(v.boolean(), false),
+})
+
+export const profileChangeSchema = v.strictObject({
+  principals: v.optional(principals),
+  repositories: v.optional(repositories),
+  expirySec: v.optional(expirySec),
+  leafLifetimeSec: v.optional(leafLifetimeSec),
+  allowList: v.optional(v.boolean()),
+})
+
+export const allowancesSchema = v.strictObject({
+  repository: v.pipe(v.string(), v.maxLength(255)),
+  digests: v.pipe(v.array(digest), v.minLength(1), v.maxLength(90)),
+})
+
+export const revocationSchema = v.strictObject({
+  target: v.variant("kind", [
+    v.strictObject({ kind: v.literal("signature"), signature: v.pipe(v.string(), v.regex(ULID)) }),
+    v.strictObject({ kind: v.literal("artifact"), digest }),
+    v.strictObject({ kind: v.literal("certificate"), thumbprint: v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/)) }),
+    v.strictObject({ kind: v.literal("issuer"), issuer: slug }),
+    v.strictObject({ kind: v.literal("profile"), profile: slug, from: time }),
+    v.strictObject({ kind: v.literal("principal"), principal, from: time, until: v.optional(time) }),
+  ]),
+  reason: v.optional(v.picklist(CRL_REASONS), "unspecified"),
+  comment: v.optional(v.pipe(v.string(), v.maxLength(500)), ""),
+  effectiveAt: v.optional(time),
+})
+
+/** @throws ServiceError REQUEST_MALFORMED naming the first member that is wrong */
+export function check<const Schema extends v.GenericSchema>(schema: Schema, value: unknown): v.InferOutput<Schema> {
+  const result = v.safeParse(schema, value, { abortEarly: true })
+  if (result.success) return result.output
+  const [issue] = result.issues
+  throw new ServiceError("REQUEST_MALFORMED", `${v.getDotPath(issue) ?? "body"}: ${issue.message}`)
+}
+
+export function dateOf(text: string): Date {
+  const date = new Date(text)
+  if (Number.isNaN(date.getTime())) throw new ServiceError("REQUEST_MALFORMED", `${text} is not a date`)
+  return date
+}

@@ -1,0 +1,102 @@
+import type { AuditEntry, Deployment, Issuer, Profile, Revocation, SignatureRecord } from "@sealwright/core/model"
+import { base64Encode } from "@sealwright/formats/bytes"
+import { pemEncode } from "@sealwright/formats/pem"
+import { formatTime } from "@sealwright/formats/time"
+
+/** How records look over the API: big integers as decimal strings, times as RFC 3339 in UTC (D14). */
+export function signatureView(record: SignatureRecord) {
+  return {
+    id: record.id,
+    profile: record.profile,
+    issuer: record.issuer,
+    issuerKeyId: record.issuerKeyId,
+    number: String(record.number),
+    serial: record.serialHex,
+    keyMode: record.keyMode,
+    subject: record.subject,
+    reference: record.reference,
+    principal: record.principal,
+    signedAt: formatTime(record.signedAt),
+    ...(record.expiresAt && { expiresAt: formatTime(record.expiresAt) }),
+    certificateNotAfter: formatTime(record.certificateNotAfter),
+    state: "recorded",
+    envelopes: record.envelopes.map(({ format, mediaType, bytes }) => ({
+      format,
+      mediaType,
+      content: base64Encode(bytes),
+    })),
+  }
+}
+
+export function profileView(profile: Profile) {
+  return {
+    name: profile.name,
+    issuer: profile.issuer,
+    keyMode: profile.keyMode,
+    algorithm: profile.algorithm,
+    principals: profile.principals,
+    repositories: profile.repositories,
+    ...(profile.expirySec !== undefined && { expirySec: profile.expirySec }),
+    leafLifetimeSec: profile.leafLifetimeSec,
+    allowList: profile.allowList,
+    state: profile.state,
+    generation: profile.generation,
+    ...(profile.held && { certificate: pemEncode("CERTIFICATE", profile.held.certificate) }),
+    createdAt: formatTime(profile.createdAt),
+    updatedAt: formatTime(profile.updatedAt),
+  }
+}
+
+export function issuerView(issuer: Issuer) {
+  return {
+    name: issuer.name,
+    issuerKeyId: issuer.issuerKeyId,
+    algorithm: issuer.key.scheme,
+    state: issuer.state,
+    certificate: pemEncode("CERTIFICATE", issuer.certificate),
+    notAfter: formatTime(issuer.notAfter),
+    createdAt: formatTime(issuer.createdAt),
+  }
+}
+
+/** @param rootMetadata the first TUF root, for deployers to pin */
+export function deploymentView(deployment: Deployment, rootMetadata: Uint8Array) {
+  return {
+    country: deployment.country,
+    state: deployment.state,
+    organisation: deployment.organisation,
+    identityHost: deployment.identityHost,
+    crlHost: deployment.crlHost,
+    tufUrl: deployment.tufUrl,
+    createdAt: formatTime(deployment.createdAt),
+    root: issuerView(deployment.root),
+    tufThreshold: 1,
+    tufRoot: base64Encode(rootMetadata),
+  }
+}
+
+export function revocationView(revocation: Revocation) {
+  const { target } = revocation
+  return {
+    id: revocation.id,
+    target: Object.fromEntries(
+      Object.entries(target)
+        .filter(([, value]) => value !== undefined)
+        .map(([name, value]) => [
+          name,
+          value instanceof Date ? formatTime(value) : typeof value === "number" ? String(value) : value,
+        ]),
+    ),
+    reason: revocation.reason,
+    comment: revocation.comment,
+    principal: revocation.principal,
+    acknowledgedAt: formatTime(revocation.acknowledgedAt),
+    effectiveAt: formatTime(revocation.effectiveAt),
+    epoch: revocation.epoch,
+    released: revocation.released,
+  }
+}
+
+export function auditView(entry: AuditEntry) {
+  return { ...entry, at: entry.at.toISOString() }
+}

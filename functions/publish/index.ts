@@ -1,0 +1,66 @@
+import middy from "@middy/core"
+import { createDynamoTable } from "@sealwright/adapters/dynamodb"
+import { createKmsKeys } from "@sealwright/adapters/kms"
+import { createInvoke } from "@sealwright/adapters/lambda"
+import { clock, digest, randomBytes } from "@sealwright/adapters/platform"
+import { createS3Objects } from "@sealwright/adapters/s3"
+import { isServiceError, ServiceError } from "@sealwright/core/errors"
+import { readHead } from "@sealwright/core/ledger/publication"
+import type { PublishPorts } from "@sealwright/core/publish/edition"
+import { publish } from "@sealwright/core/publish/flow"
+import { runSync } from "@sealwright/verifier/node-crypto"
+import { type ApiEvent, callerOf } from "../http/event.ts"
+import { log } from "../http/log.ts"
+import { emitMetric } from "../http/metrics.ts"
+import { problemResponses } from "../http/problem-responses.ts"
+import { type Reply, reply } from "../http/reply.ts"
+import { readSettings } from "../http/settings.ts"
+
+const settings = readSettings(process.env, "table", "bucket", "crlFunction")
+const invoke = createInvoke()
+const ports: PublishPorts = {
+  table: createDynamoTable(settings.table),
+  objects: createS3Objects(settings.bucket),
+  keys: createKmsKeys(),
+  clock,
+  digest,
+  run: runSync,
+  requestCrl: async (epoch, issuerKeyId) => {
+    const invocation = await invoke(settings.crlFunction, { epoch, issuerKeyId }, "wait")
+    if (invocation.outcome !== "done")
+      throw new ServiceError("SIGNER_UNAVAILABLE", `no CRL of issuer key ${issuerKeyId}`, { cause: invocation.cause })
+  },
+}
+
+const viaApi = middy<ApiEvent, Reply>()
+  .use(problemResponses({ table: ports.table, clock, random: randomBytes }))
+  .handler(async (event) => {
+    callerOf(event)
+    return reply(200, await run(true))
+  })
+
+/** An API event publishes at once; a wake-up or the schedule publishes when something changed or is due. */
+export const handler = async (event: unknown, context: Parameters<typeof viaApi>[1]): Promise<unknown> => {
+  if (isApiEvent(event)) return await viaApi(event, context)
+  return await run(false).catch(tolerateOthers)
+}
+
+async function run(force: boolean) {
+  const outcome = await publish(ports, force)
+  const head = await readHead(ports.table)
+  const ageSec = head?.committedAt === undefined ? 0 : (clock().getTime() - head.committedAt.getTime()) / 1000
+  emitMetric("PublicationAge", ageSec, "Seconds", clock())
+  log({ epoch: outcome.epoch, published: outcome.published, idle: outcome.idle })
+  return outcome
+}
+
+/** Before the ceremony there is nothing to publish, and a publisher that lost to another one has nothing to do. */
+function tolerateOthers(error: unknown): { readonly idle: true } {
+  if (!isServiceError(error, "PRECONDITION_REQUIRED", "EPOCH_CONFLICT")) throw error
+  log({ idle: true, code: error.code })
+  return { idle: true }
+}
+
+function isApiEvent(event: unknown): event is ApiEvent {
+  return typeof event === "object" && event !== null && "routeKey" in event && "requestContext" in event
+}

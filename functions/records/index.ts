@@ -1,0 +1,150 @@
+import middy from "@middy/core"
+import { createDynamoTable } from "@sealwright/adapters/dynamodb"
+import { clock, randomBytes } from "@sealwright/adapters/platform"
+import { createS3Objects } from "@sealwright/adapters/s3"
+import { ServiceError } from "@sealwright/core/errors"
+import { auditOfDay } from "@sealwright/core/ledger/audit"
+import { readHead } from "@sealwright/core/ledger/publication"
+import { findRecord, recordsOfProfile, signaturesOfArtifact } from "@sealwright/core/ledger/records"
+import { findRevocation, listRevocations } from "@sealwright/core/ledger/revocations"
+import { listIssuers, listProfiles, readDeployment, readIssuer, readProfile } from "@sealwright/core/ledger/trust"
+import { tufDocuments } from "@sealwright/core/ledger/tuf-documents"
+import type { SignatureRecord } from "@sealwright/core/model"
+import { ULID } from "@sealwright/core/names"
+import { parseDigest } from "@sealwright/formats/oci"
+import { formatTime } from "@sealwright/formats/time"
+import { type ApiEvent, callerOf, pathParameter } from "../http/event.ts"
+import { problemResponses } from "../http/problem-responses.ts"
+import { type Reply, reply } from "../http/reply.ts"
+import { dateOf } from "../http/schemas.ts"
+import { readSettings } from "../http/settings.ts"
+import { auditView, deploymentView, issuerView, profileView, revocationView, signatureView } from "../http/views.ts"
+
+const settings = readSettings(process.env, "table", "bucket")
+const table = createDynamoTable(settings.table)
+const objects = createS3Objects(settings.bucket)
+
+const DEFAULT_LIMIT = 50
+const MAX_LIMIT = 200
+const MAX_TREE_BYTES = 4 * 1024 * 1024
+
+type Route = (event: ApiEvent) => Promise<Reply>
+
+const routes: { readonly [routeKey: string]: Route } = {
+  "GET /v1/profiles/{profile}/signatures/{id}": async (event) => {
+    const record = await readRecord(pathParameter(event, "id"))
+    if (record.profile !== pathParameter(event, "profile")) throw unknownSignature(record.id)
+    return reply(200, { signature: signatureView(record) })
+  },
+  "GET /v1/profiles/{profile}/signatures": async (event) => {
+    const after = query(event, "after")
+    if (after !== undefined && !ULID.test(after)) throw malformed("after")
+    const { records, next } = await recordsOfProfile(table, pathParameter(event, "profile"), {
+      ...dateRange(event),
+      ...(after !== undefined && { after }),
+      limit: limitOf(event),
+      descending: query(event, "order") === "newest",
+    })
+    return reply(200, { signatures: records.map(signatureView), ...(next !== undefined && { next }) })
+  },
+  "GET /v1/signatures/{id}": async (event) =>
+    reply(200, { signature: signatureView(await readRecord(pathParameter(event, "id"))) }),
+  "GET /v1/signatures": async (event) => {
+    const digest = query(event, "digest")
+    if (digest === undefined) throw malformed("digest")
+    parseDigest(digest)
+    const ids = (await signaturesOfArtifact(table, digest)).slice(0, MAX_LIMIT)
+    return reply(200, { signatures: (await Promise.all(ids.map(readRecord))).map(signatureView) })
+  },
+  "GET /v1/audit": async (event) => {
+    const day = query(event, "day") ?? clock().toISOString().slice(0, 10)
+    if (!/^\d{4}-\d\d-\d\d$/.test(day)) throw malformed("day")
+    const after = query(event, "after")
+    const { entries, next } = await auditOfDay(table, day, {
+      limit: limitOf(event),
+      ...(after !== undefined && { after }),
+    })
+    return reply(200, { entries: entries.map(auditView), ...(next !== undefined && { next }) })
+  },
+  "GET /v1/revocations": async () => reply(200, { revocations: (await listRevocations(table)).map(revocationView) }),
+  "GET /v1/revocations/{id}": async (event) => {
+    const id = pathParameter(event, "id")
+    const revocation = await findRevocation(table, id)
+    if (revocation === undefined) throw new ServiceError("REVOCATION_UNKNOWN", `no revocation ${id}`)
+    return reply(200, { revocation: revocationView(revocation) })
+  },
+  "GET /v1/deployment": async () => {
+    const deployment = await readDeployment(table)
+    const [root] = await tufDocuments(table, "root")
+    return reply(200, { deployment: deploymentView(deployment, root?.bytes ?? new Uint8Array(0)) })
+  },
+  "GET /v1/issuers": async () => reply(200, { issuers: (await listIssuers(table)).map(issuerView) }),
+  "GET /v1/issuers/{issuer}": async (event) =>
+    reply(200, { issuer: issuerView(await readIssuer(table, pathParameter(event, "issuer"))) }),
+  "GET /v1/profiles": async () => reply(200, { profiles: (await listProfiles(table)).map(profileView) }),
+  "GET /v1/profiles/{profile}": async (event) =>
+    reply(200, { profile: profileView(await readProfile(table, pathParameter(event, "profile"))) }),
+  "GET /v1/publication": async () => {
+    const head = await readHead(table)
+    if (head === undefined) throw new ServiceError("PRECONDITION_REQUIRED", "nothing is set up yet")
+    const { open, committed, published, changes, committedAt } = head
+    return reply(200, {
+      open,
+      committed,
+      published,
+      changes,
+      ...(committedAt && { committedAt: formatTime(committedAt) }),
+    })
+  },
+  "GET /v1/trees/notation": async () => {
+    const tree = await objects.get("trees/notation.json", MAX_TREE_BYTES)
+    if (tree === undefined) throw new ServiceError("NOT_PUBLISHED", "no notation tree is published yet")
+    return {
+      statusCode: 200,
+      headers: { "content-type": "application/json", "cache-control": "no-store" },
+      body: new TextDecoder().decode(tree.bytes),
+    }
+  },
+}
+
+export const handler = middy<ApiEvent, Reply>()
+  .use(problemResponses({ table, clock, random: randomBytes }))
+  .handler(async (event) => {
+    callerOf(event)
+    const route = routes[event.routeKey]
+    if (route === undefined) throw new ServiceError("REQUEST_MALFORMED", `no route ${event.routeKey}`)
+    return await route(event)
+  })
+
+async function readRecord(id: string): Promise<SignatureRecord> {
+  const record = ULID.test(id) ? await findRecord(table, id) : undefined
+  if (record === undefined) throw unknownSignature(id)
+  return record
+}
+
+function unknownSignature(id: string): ServiceError {
+  return new ServiceError("SIGNATURE_UNKNOWN", `no signature ${id.slice(0, 40)}`)
+}
+
+function query(event: ApiEvent, name: string): string | undefined {
+  const value = event.queryStringParameters?.[name]
+  if (value !== undefined && value.length > 200) throw malformed(name)
+  return value
+}
+
+function dateRange(event: ApiEvent): { readonly from?: Date; readonly to?: Date } {
+  const from = query(event, "from")
+  const to = query(event, "to")
+  return { ...(from !== undefined && { from: dateOf(from) }), ...(to !== undefined && { to: dateOf(to) }) }
+}
+
+function limitOf(event: ApiEvent): number {
+  const text = query(event, "limit") ?? String(DEFAULT_LIMIT)
+  const limit = Number(text)
+  if (!/^\d{1,3}$/.test(text) || limit < 1 || limit > MAX_LIMIT) throw malformed("limit")
+  return limit
+}
+
+function malformed(name: string): ServiceError {
+  return new ServiceError("REQUEST_MALFORMED", `the query parameter ${name} is missing or malformed`)
+}

@@ -1,0 +1,69 @@
+import middy from "@middy/core"
+import { createDynamoTable } from "@sealwright/adapters/dynamodb"
+import { makeEphemeralKey } from "@sealwright/adapters/ephemeral-key"
+import { createKmsKeys } from "@sealwright/adapters/kms"
+import { clock, digest, randomBytes } from "@sealwright/adapters/platform"
+import { recordRefusal } from "@sealwright/core/records/refusals"
+import { createSigner, type SignRequest } from "@sealwright/core/sign/flow"
+import { runSync } from "@sealwright/verifier/node-crypto"
+import {
+  type ApiEvent,
+  bodyDigest,
+  bodyOf,
+  type Caller,
+  callerOf,
+  idempotencyKeyOf,
+  pathParameter,
+} from "../http/event.ts"
+import { problemResponses } from "../http/problem-responses.ts"
+import { problemOf, type Reply, reply } from "../http/reply.ts"
+import { check, dateOf, signSchema } from "../http/schemas.ts"
+import { readSettings } from "../http/settings.ts"
+import { signatureView } from "../http/views.ts"
+
+const settings = readSettings(process.env, "table")
+const table = createDynamoTable(settings.table)
+const ports = { table, clock, random: randomBytes, digest, keys: createKmsKeys(), makeEphemeralKey, run: runSync }
+const sign = createSigner(ports)
+
+export const handler = middy<ApiEvent, Reply>()
+  .use(problemResponses(ports))
+  .handler(async (event) => {
+    const caller = callerOf(event)
+    const { request, batch } = parseSignRequest(event, caller)
+    const outcomes = await sign(request)
+    await Promise.all(
+      outcomes.map((outcome) => ("refused" in outcome ? auditRefusal(event, caller, outcome.refused) : undefined)),
+    )
+    if (!batch) {
+      const [only] = outcomes
+      if (only === undefined || "refused" in only) throw only?.refused ?? new Error("no outcome")
+      return reply(only.replayed ? 200 : 201, { signature: signatureView(only.signed) })
+    }
+    return reply(200, {
+      results: outcomes.map((outcome) =>
+        "refused" in outcome
+          ? { digest: outcome.digest, problem: problemOf(outcome.refused, caller.requestId) }
+          : { digest: outcome.digest, signature: signatureView(outcome.signed) },
+      ),
+    })
+  })
+
+function parseSignRequest(event: ApiEvent, caller: Caller): { readonly request: SignRequest; readonly batch: boolean } {
+  const body = bodyOf(event)
+  const parsed = check(signSchema, body)
+  const entries = "subjects" in parsed ? parsed.subjects : [parsed]
+  const request: SignRequest = {
+    profile: pathParameter(event, "profile"),
+    ...caller,
+    subjects: entries.map(({ subject, reference }) => ({ ...subject, reference })),
+    expiresAt: parsed.expiresAt === undefined ? undefined : dateOf(parsed.expiresAt),
+    idempotencyKey: idempotencyKeyOf(event),
+    requestDigest: bodyDigest(digest, body),
+  }
+  return { request, batch: "subjects" in parsed }
+}
+
+function auditRefusal(event: ApiEvent, caller: Caller, refused: Parameters<typeof problemOf>[0]): Promise<void> {
+  return recordRefusal(ports, caller, event.routeKey, event.rawPath, refused.code)
+}

@@ -1,0 +1,149 @@
+/**
+ * Private keys in AWS KMS. IAM of `createKmsKeys`: kms:Sign. IAM of `createKmsKeyMaker`: kms:CreateKey and kms:TagResource
+ * (both conditioned on the tags `sealwright:purpose` and `sealwright:stack`), kms:CreateAlias, kms:GetPublicKey.
+ */
+import {
+  AlreadyExistsException,
+  CreateAliasCommand,
+  CreateKeyCommand,
+  GetPublicKeyCommand,
+  type GetPublicKeyResponse,
+  type KeySpec,
+  type KMSClient,
+  NotFoundException,
+  SignCommand,
+  type SigningAlgorithmSpec,
+} from "@aws-sdk/client-kms"
+import { ServiceError } from "@sealwright/core/errors"
+import type { KeyMaker, KeyPurpose, KeyReference, SigningKeys } from "@sealwright/core/ports"
+import { type SignatureScheme, schemeRow } from "@sealwright/formats/algorithms"
+import { digest } from "./platform.ts"
+import { backOff, errorName, isRefusal } from "./sdk.ts"
+
+const MAX_RAW_BYTES = 4096
+
+export function createKmsKeys(client: KMSClient): SigningKeys {
+  return {
+    async sign({ keyId, scheme }, message) {
+      const { hash, kms } = schemeRow(scheme)
+      if (hash === undefined && message.length > MAX_RAW_BYTES)
+        throw new RangeError(`KMS signs at most ${MAX_RAW_BYTES} bytes with Ed25519`)
+      const answer = await client
+        .send(
+          new SignCommand({
+            KeyId: keyId,
+            Message: hash === undefined ? message : digest(hash, message),
+            MessageType: hash === undefined ? "RAW" : "DIGEST",
+            SigningAlgorithm: kms as SigningAlgorithmSpec,
+          }),
+        )
+        .catch(rethrow)
+      if (answer.Signature === undefined) throw new ServiceError("SIGNER_UNAVAILABLE", "KMS answered no signature")
+      return answer.Signature
+    },
+  }
+}
+
+export interface KmsKeyMakerSettings {
+  /** name of the deployment: tag of its keys, and first part of their aliases */
+  readonly stack: string
+  /** key policy of every new key, JSON; default: KMS's own, which leaves the decision to IAM */
+  readonly policy?: string
+}
+
+const KEY_SPECS: Record<SignatureScheme, KeySpec> = {
+  "ecdsa-p256-sha256": "ECC_NIST_P256",
+  "ecdsa-p384-sha384": "ECC_NIST_P384",
+  "ecdsa-p521-sha512": "ECC_NIST_P521",
+  "rsa-pss-sha256": "RSA_3072",
+  "rsa-pss-sha384": "RSA_3072",
+  "rsa-pss-sha512": "RSA_3072",
+  ed25519: "ECC_NIST_EDWARDS25519",
+}
+
+/** KMS shows new keys and aliases a moment later. */
+const LOOK_ATTEMPTS = 8
+
+/**
+ * Makes keys under aliases `alias/{stack}/{name}`: create, then name. A crash between the two leaves a key without alias,
+ * which nothing uses; a repeat makes another. Of two that run at once the first alias counts.
+ */
+export function createKmsKeyMaker(client: KMSClient, { stack, policy }: KmsKeyMakerSettings): KeyMaker {
+  const look = async (keyId: string): Promise<GetPublicKeyResponse | undefined> => {
+    try {
+      return await client.send(new GetPublicKeyCommand({ KeyId: keyId }))
+    } catch (error) {
+      if (error instanceof NotFoundException) return undefined
+      throw signerError(error)
+    }
+  }
+
+  async function lookAgain(keyId: string): Promise<GetPublicKeyResponse> {
+    for (let attempt = 0; attempt < LOOK_ATTEMPTS; attempt++) {
+      if (attempt > 0) await backOff(attempt + 1)
+      const found = await look(keyId)
+      if (found !== undefined) return found
+    }
+    throw new ServiceError("SIGNER_UNAVAILABLE", `KMS does not show the new key ${keyId} yet`)
+  }
+
+  async function make(alias: string, purpose: KeyPurpose, scheme: SignatureScheme): Promise<string> {
+    const { KeyMetadata } = await client
+      .send(
+        new CreateKeyCommand({
+          KeySpec: KEY_SPECS[scheme],
+          KeyUsage: "SIGN_VERIFY",
+          Description: `Sealwright ${stack}: ${purpose}`,
+          Tags: [
+            { TagKey: "sealwright:purpose", TagValue: purpose },
+            { TagKey: "sealwright:stack", TagValue: stack },
+          ],
+          ...(policy !== undefined && { Policy: policy }),
+        }),
+      )
+      .catch(rethrow)
+    const keyId = KeyMetadata?.Arn
+    if (keyId === undefined) throw new ServiceError("SIGNER_UNAVAILABLE", "KMS answered no key")
+    try {
+      await client.send(new CreateAliasCommand({ AliasName: alias, TargetKeyId: keyId }))
+      return keyId
+    } catch (error) {
+      if (error instanceof AlreadyExistsException) return alias
+      throw signerError(error)
+    }
+  }
+
+  return {
+    async create(name, purpose, scheme) {
+      const alias = `alias/${stack}/${name}`
+      const found = (await look(alias)) ?? (await lookAgain(await make(alias, purpose, scheme)))
+      return keyReference(found, name, scheme)
+    },
+  }
+}
+
+function keyReference(found: GetPublicKeyResponse, name: string, scheme: SignatureScheme): KeyReference {
+  if (found.KeySpec !== KEY_SPECS[scheme])
+    throw new ServiceError("ALREADY_EXISTS", `the key ${name} has another algorithm: ${found.KeySpec}`)
+  if (found.KeyId === undefined || found.PublicKey === undefined)
+    throw new ServiceError("SIGNER_UNAVAILABLE", "KMS answered no public key")
+  return { keyId: found.KeyId, scheme, spki: new Uint8Array(found.PublicKey) }
+}
+
+const NOT_USABLE = new Set([
+  "DisabledException",
+  "InvalidKeyUsageException",
+  "KMSInvalidStateException",
+  "NotFoundException",
+])
+
+function signerError(error: unknown): unknown {
+  const name = errorName(error)
+  if (NOT_USABLE.has(name)) return new ServiceError("KEY_NOT_USABLE", `KMS refuses the key: ${name}`, { cause: error })
+  if (isRefusal(error)) return error
+  return new ServiceError("SIGNER_UNAVAILABLE", `KMS did not answer: ${name}`, { cause: error })
+}
+
+function rethrow(error: unknown): never {
+  throw signerError(error)
+}

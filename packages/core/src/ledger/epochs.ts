@@ -1,0 +1,127 @@
+import { ServiceError } from "../errors.ts"
+import type { Item, Table } from "../ports.ts"
+import { Attributes } from "./attributes.ts"
+import { keys } from "./keys.ts"
+
+/** One CRL of an epoch. */
+export interface CommittedCrl {
+  readonly digestHex: string
+  /** bytes */
+  readonly size: number
+  /** lower-case hex SHA-256 over what the list says, without its dates */
+  readonly entriesDigest: string
+  readonly nextUpdate: Date
+}
+
+/**
+ * What was decided of one epoch, and the signatures made over it since. KMS signatures are randomised, so the first one stored is
+ * the one that everybody uses (D5).
+ */
+export interface EpochCommit {
+  readonly epoch: number
+  readonly date: Date
+  /** the staged plan, in the bucket */
+  readonly planKey: string
+  readonly planDigest: string
+  readonly signatures: ReadonlyMap<string, Uint8Array>
+  /** by issuer key id */
+  readonly crls: ReadonlyMap<string, CommittedCrl>
+}
+
+export async function readCommit(table: Table, epoch: number): Promise<EpochCommit | undefined> {
+  const item = await table.get(keys.epoch(epoch))
+  return item && commitFrom(item)
+}
+
+/**
+ * Decides an epoch: holds only while no other publisher has. @returns false when another one was first
+ */
+export async function commitEpoch(
+  table: Table,
+  commit: { readonly epoch: number; readonly date: Date; readonly planKey: string; readonly planDigest: string },
+): Promise<boolean> {
+  const { epoch } = commit
+  const result = await table.transact([
+    {
+      update: keys.publication,
+      set: { committed: epoch, committedAt: commit.date.toISOString() },
+      if: { equals: { open: epoch + 1, committed: epoch - 1, published: epoch - 1 } },
+    },
+    {
+      put: {
+        ...keys.epoch(epoch),
+        epoch,
+        date: commit.date.toISOString(),
+        planKey: commit.planKey,
+        planDigest: commit.planDigest,
+        signatures: {},
+        crls: {},
+      },
+      if: { absent: true },
+    },
+  ])
+  return result.committed
+}
+
+/** Stores a signature under a name unless one stands there; answers the one that stands. */
+export async function recordSignature(
+  table: Table,
+  epoch: number,
+  name: string,
+  signature: Uint8Array,
+): Promise<Uint8Array> {
+  await table.transact([
+    {
+      update: keys.epoch(epoch),
+      setIn: { signatures: { [name]: signature } },
+      if: { exists: true, lacksIn: { signatures: [name] } },
+    },
+  ])
+  const standing = (await readCommit(table, epoch))?.signatures.get(name)
+  if (standing === undefined) throw new ServiceError("EPOCH_CONFLICT", `epoch ${epoch} is not committed`)
+  return standing
+}
+
+/** Stores a CRL unless one stands for that issuer key; answers the one that stands. */
+export async function recordCrl(
+  table: Table,
+  epoch: number,
+  issuerKeyId: string,
+  crl: CommittedCrl,
+): Promise<CommittedCrl> {
+  const { digestHex, size, entriesDigest, nextUpdate } = crl
+  const entry = { digestHex, size, entriesDigest, nextUpdate: nextUpdate.toISOString() }
+  await table.transact([
+    {
+      update: keys.epoch(epoch),
+      setIn: { crls: { [issuerKeyId]: entry } },
+      if: { exists: true, lacksIn: { crls: [issuerKeyId] } },
+    },
+  ])
+  const standing = (await readCommit(table, epoch))?.crls.get(issuerKeyId)
+  if (standing === undefined) throw new ServiceError("EPOCH_CONFLICT", `epoch ${epoch} is not committed`)
+  return standing
+}
+
+function commitFrom(item: Item): EpochCommit {
+  const attributes = Attributes.of(item)
+  const signatures = attributes.map("signatures")
+  const crls = attributes.map("crls")
+  return {
+    epoch: attributes.number("epoch"),
+    date: attributes.date("date"),
+    planKey: attributes.text("planKey"),
+    planDigest: attributes.text("planDigest"),
+    signatures: new Map(signatures.keys().map((name) => [name, signatures.bytes(name)])),
+    crls: new Map(crls.keys().map((issuerKeyId) => [issuerKeyId, crlFrom(crls.map(issuerKeyId))])),
+  }
+}
+
+function crlFrom(attributes: Attributes): CommittedCrl {
+  return {
+    digestHex: attributes.text("digestHex"),
+    size: attributes.number("size"),
+    entriesDigest: attributes.text("entriesDigest"),
+    nextUpdate: attributes.date("nextUpdate"),
+  }
+}

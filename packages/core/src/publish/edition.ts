@@ -1,0 +1,161 @@
+import { hexEncode, utf8 } from "@sealwright/formats/bytes"
+import { canonicalJson } from "@sealwright/formats/canonical-json"
+import { MAX_CRL_BYTES } from "@sealwright/formats/crl"
+import type { JsonObject } from "@sealwright/formats/strict-json"
+import type { MetaFile, TargetFile, TufSigned } from "@sealwright/formats/tuf"
+import { encodeMetadata, signedBytes } from "@sealwright/formats/tuf-encode"
+import { ServiceError } from "../errors.ts"
+import { type EpochCommit, readCommit, recordSignature } from "../ledger/epochs.ts"
+import { readDeployment } from "../ledger/trust.ts"
+import { tufDocuments } from "../ledger/tuf-documents.ts"
+import type { Clock, Digest, KeyReference, ObjectHeaders, Objects, RunStep, SigningKeys, Table } from "../ports.ts"
+import { stagedCrlKey } from "./crl.ts"
+import { decodePlan, MAX_PLAN_BYTES, type Plan } from "./plan.ts"
+import { consistentName, delegatedMetadata, fileOf, namedKey, snapshotMetadata, timestampMetadata } from "./tuf.ts"
+
+export interface PublishPorts {
+  readonly table: Table
+  readonly objects: Objects
+  readonly keys: SigningKeys
+  readonly clock: Clock
+  readonly digest: Digest
+  readonly run: RunStep
+  /** asks the role that holds the right to it (D13) for the CRL of a committed epoch */
+  readonly requestCrl: (epoch: number, issuerKeyId: string) => Promise<void>
+}
+
+const IMMUTABLE = "public, max-age=31536000, immutable"
+const HEAD = "public, max-age=30"
+const PRIVATE = "no-store"
+
+export const OBJECT_HEADERS = {
+  metadata: { contentType: "application/json", cacheControl: IMMUTABLE },
+  target: { contentType: "application/octet-stream", cacheControl: IMMUTABLE },
+  timestamp: { contentType: "application/json", cacheControl: HEAD },
+  crl: { contentType: "application/pkix-crl", cacheControl: HEAD },
+  private: { contentType: "application/json", cacheControl: PRIVATE },
+} as const satisfies Record<string, ObjectHeaders>
+
+/** One set of objects, complete and signed, ready to be shown. */
+export interface Edition {
+  readonly epoch: number
+  readonly immutable: ReadonlyMap<string, { readonly bytes: Uint8Array; readonly headers: ObjectHeaders }>
+  readonly crls: ReadonlyMap<string, Uint8Array>
+  readonly notation: Uint8Array
+  readonly timestamp: Uint8Array
+}
+
+/**
+ * Signs whatever of a committed epoch is not signed yet and puts its objects together. Equal for everyone who calls it, since the plan
+ * and the first signatures are stored.
+ * @throws ServiceError PUBLICATION_MISMATCH, PRECONDITION_REQUIRED, SIGNER_UNAVAILABLE, KEY_NOT_USABLE
+ */
+export async function makeEdition(ports: PublishPorts, epoch: number): Promise<Edition> {
+  const { plan } = await readPlan(ports, epoch)
+  for (const issuerKeyId of plan.crlIssuers) await ports.requestCrl(epoch, issuerKeyId)
+  const { commit } = await readPlan(ports, epoch)
+  const deployment = await readDeployment(ports.table)
+  const immutable = new Map<string, { bytes: Uint8Array; headers: ObjectHeaders }>()
+  const crls = new Map<string, Uint8Array>()
+
+  const addTarget = (path: string, bytes: Uint8Array): [string, TargetFile] => {
+    const file = fileOf(ports.digest, bytes)
+    const key = `tuf/targets/${consistentName(path, file.hashes.get("sha256") as string)}`
+    immutable.set(key, { bytes, headers: OBJECT_HEADERS.target })
+    return [path, file]
+  }
+  const addMetadata = async (name: string, key: KeyReference, signed: TufSigned): Promise<MetaFile> => {
+    const { keyid } = namedKey(ports.digest, key)
+    const signature = await signOnce(ports, commit, `tuf/${name}`, key, signedBytes(signed))
+    const bytes = encodeMetadata(signed, [{ keyid, signature }])
+    if (signed.type !== "timestamp")
+      immutable.set(`tuf/${epoch}.${name}.json`, { bytes, headers: OBJECT_HEADERS.metadata })
+    else timestamp = bytes
+    return { version: signed.version, ...fileOf(ports.digest, bytes) }
+  }
+  let timestamp: Uint8Array = new Uint8Array(0)
+
+  const listTargets = new Map<string, TargetFile>()
+  for (const issuerKeyId of plan.crlIssuers) {
+    const crl = commit.crls.get(issuerKeyId)
+    const staged = crl && (await ports.objects.get(stagedCrlKey(crl.digestHex), MAX_CRL_BYTES))
+    if (crl === undefined || staged === undefined || hexEncode(ports.digest("sha256", staged.bytes)) !== crl.digestHex)
+      throw new ServiceError("PUBLICATION_MISMATCH", `the CRL of issuer key ${issuerKeyId} is not what was committed`)
+    crls.set(issuerKeyId, staged.bytes)
+    listTargets.set(...addTarget(`lists/${issuerKeyId}.crl`, staged.bytes))
+  }
+  const { tuf } = deployment
+  listTargets.set(
+    ...addTarget(
+      "lists/revocations.json",
+      await signDocument(ports, commit, "revocations", tuf.lists, plan.revocations),
+    ),
+  )
+  listTargets.set(...addTarget("lists/allow.json", await signDocument(ports, commit, "allow", tuf.lists, plan.allow)))
+  const registryTargets = new Map([addTarget("registry/registry.json", utf8(JSON.stringify(plan.registry)))])
+  addTarget("trust-bundle.json", canonicalJson(plan.trustBundle))
+
+  const targets = (await tufDocuments(ports.table, "targets")).at(-1)
+  if (targets === undefined) throw new ServiceError("PRECONDITION_REQUIRED", "the ceremony left no TUF targets")
+  immutable.set(`tuf/${targets.version}.targets.json`, { bytes: targets.bytes, headers: OBJECT_HEADERS.metadata })
+  for (const root of await tufDocuments(ports.table, "root"))
+    immutable.set(`tuf/${root.version}.root.json`, { bytes: root.bytes, headers: OBJECT_HEADERS.metadata })
+
+  const meta = new Map<string, MetaFile>([
+    ["targets.json", { version: targets.version, ...fileOf(ports.digest, targets.bytes) }],
+    ["lists.json", await addMetadata("lists", tuf.lists, delegatedMetadata("lists", listTargets, epoch, plan.date))],
+    [
+      "registry.json",
+      await addMetadata("registry", tuf.registry, delegatedMetadata("registry", registryTargets, epoch, plan.date)),
+    ],
+  ])
+  const snapshot = await addMetadata("snapshot", tuf.snapshot, snapshotMetadata(meta, epoch, plan.date))
+  await addMetadata("timestamp", tuf.timestamp, timestampMetadata(snapshot, epoch, plan.date))
+  return { epoch, immutable, crls, notation: utf8(JSON.stringify(plan.notation)), timestamp }
+}
+
+async function readPlan(
+  ports: PublishPorts,
+  epoch: number,
+): Promise<{ readonly commit: EpochCommit; readonly plan: Plan }> {
+  const commit = await readCommit(ports.table, epoch)
+  if (commit === undefined) throw new ServiceError("EPOCH_CONFLICT", `epoch ${epoch} is not committed`)
+  const staged = await ports.objects.get(commit.planKey, MAX_PLAN_BYTES)
+  if (staged === undefined || hexEncode(ports.digest("sha256", staged.bytes)) !== commit.planDigest)
+    throw new ServiceError("PUBLICATION_MISMATCH", `the plan of epoch ${epoch} is not what was committed`)
+  return { commit, plan: decodePlan(staged.bytes) }
+}
+
+/** Signs what is committed, unless a signature of it is stored already: a repeat must emit the same bytes. */
+async function signOnce(
+  ports: PublishPorts,
+  commit: EpochCommit,
+  name: string,
+  key: KeyReference,
+  message: Uint8Array,
+): Promise<Uint8Array> {
+  const standing = commit.signatures.get(name)
+  if (standing !== undefined) return standing
+  return await recordSignature(ports.table, commit.epoch, name, await ports.keys.sign(key, message))
+}
+
+async function signDocument(
+  ports: PublishPorts,
+  commit: EpochCommit,
+  name: string,
+  key: KeyReference,
+  document: JsonObject,
+): Promise<Uint8Array> {
+  const signature = await signOnce(ports, commit, name, key, canonicalJson(document))
+  const { keyid } = namedKey(ports.digest, key)
+  return utf8(JSON.stringify({ signed: document, signatures: [{ keyid, sig: hexEncode(signature) }] }))
+}
+
+/** Lower-case hex SHA-256 of a published epoch's revocation list, which its successor names. */
+export async function listDigest(ports: PublishPorts, epoch: number): Promise<string> {
+  const { commit, plan } = await readPlan(ports, epoch)
+  const { tuf } = await readDeployment(ports.table)
+  return hexEncode(
+    ports.digest("sha256", await signDocument(ports, commit, "revocations", tuf.lists, plan.revocations)),
+  )
+}

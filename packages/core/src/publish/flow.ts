@@ -1,0 +1,140 @@
+import { bytesEqual } from "@sealwright/formats/bytes"
+import { parseCrl } from "@sealwright/formats/crl"
+import { integer, openObject } from "@sealwright/formats/shape"
+import { parseJson } from "@sealwright/formats/strict-json"
+import { decodeMetadata } from "@sealwright/formats/tuf"
+import { ServiceError } from "../errors.ts"
+import { commitEpoch } from "../ledger/epochs.ts"
+import { keys } from "../ledger/keys.ts"
+import { type PublicationHead, readHead } from "../ledger/publication.ts"
+import type { ObjectHeaders, Objects, Table } from "../ports.ts"
+import { wholeSeconds } from "../sign/rules.ts"
+import { listDigest, makeEdition, OBJECT_HEADERS, type PublishPorts } from "./edition.ts"
+import { encodePlan, planOf } from "./plan.ts"
+import { settleLeases, takeSnapshot } from "./snapshot.ts"
+import { verifyAsStranger } from "./stranger.ts"
+
+export interface PublishOutcome {
+  readonly epoch: number
+  readonly published: boolean
+  /** why nothing was to be done */
+  readonly idle: boolean
+}
+
+/** How old a publication may become before it is renewed although nothing changed: the timestamp is re-signed every six hours. */
+export const REFRESH_SEC = 6 * 3600
+
+/**
+ * Publishes (D5). Order: end leases, close epoch E, snapshot, stage the plan, commit by compare-and-swap, then sign what was committed and
+ * store each signature (the first wins), write immutable objects, read the new set back and verify it as a stranger would, move the CRLs and
+ * the dialect trees, move the TUF timestamp last, note it as published. Whatever was left unfinished by a crash is finished first.
+ * @param force publish although nothing changed and nothing is due
+ * @throws ServiceError PRECONDITION_REQUIRED, EPOCH_CONFLICT, CLOCK_WENT_BACK, PUBLICATION_MISMATCH, PUBLICATION_UNVERIFIED, SIGNER_UNAVAILABLE
+ */
+export async function publish(ports: PublishPorts, force: boolean): Promise<PublishOutcome> {
+  let head = await requireHead(ports.table)
+  if (head.committed > head.published) {
+    await finish(ports, head.committed)
+    head = await requireHead(ports.table)
+  }
+  const now = wholeSeconds(ports.clock())
+  const pending = head.open - 1 > head.committed
+  if (!force && !pending && !isDue(head, now)) return { epoch: head.published, published: false, idle: true }
+  if (head.committedAt !== undefined && now.getTime() < head.committedAt.getTime())
+    throw new ServiceError("CLOCK_WENT_BACK", `the last epoch is of ${head.committedAt.toISOString()}`)
+  await settleLeases(ports.table)
+  const epoch = pending ? head.open - 1 : await closeEpoch(ports.table, head)
+  await commitPlan(ports, epoch, now)
+  await finish(ports, epoch)
+  return { epoch, published: true, idle: false }
+}
+
+function isDue(head: PublicationHead, now: Date): boolean {
+  return (
+    head.changes > 0 ||
+    head.committedAt === undefined ||
+    now.getTime() - head.committedAt.getTime() >= REFRESH_SEC * 1000
+  )
+}
+
+async function requireHead(table: Table): Promise<PublicationHead> {
+  const head = await readHead(table)
+  if (head === undefined) throw new ServiceError("PRECONDITION_REQUIRED", "nothing is set up yet")
+  return head
+}
+
+async function closeEpoch(table: Table, head: PublicationHead): Promise<number> {
+  const epoch = head.open
+  const result = await table.transact([
+    {
+      update: keys.publication,
+      set: { open: epoch + 1, changes: 0 },
+      if: { equals: { open: epoch, committed: epoch - 1, published: epoch - 1 } },
+    },
+  ])
+  if (!result.committed) throw new ServiceError("EPOCH_CONFLICT", `epoch ${epoch} was closed by another publisher`)
+  return epoch
+}
+
+async function commitPlan(ports: PublishPorts, epoch: number, date: Date): Promise<void> {
+  const snapshot = await takeSnapshot(ports.table, epoch, date)
+  const previous = epoch === 1 ? "" : await listDigest(ports, epoch - 1)
+  const plan = encodePlan(planOf(snapshot, previous), ports.digest)
+  await createSame(ports.objects, plan.key, plan.bytes, OBJECT_HEADERS.private)
+  const committed = await commitEpoch(ports.table, { epoch, date, planKey: plan.key, planDigest: plan.digestHex })
+  if (!committed) throw new ServiceError("EPOCH_CONFLICT", `epoch ${epoch} was committed by another publisher`)
+}
+
+/** Brings a committed epoch to every reader. Anyone may run it, again and at the same time. */
+async function finish(ports: PublishPorts, epoch: number): Promise<void> {
+  const edition = await makeEdition(ports, epoch)
+  for (const [key, { bytes, headers }] of edition.immutable) await createSame(ports.objects, key, bytes, headers)
+  await verifyAsStranger(ports, edition)
+  for (const [issuerKeyId, bytes] of edition.crls)
+    await moveHead(
+      ports.objects,
+      `crl/${issuerKeyId}.crl`,
+      bytes,
+      OBJECT_HEADERS.crl,
+      (standing) => parseCrl(standing).crlNumber ?? 0n,
+    )
+  await moveHead(ports.objects, "trees/notation.json", edition.notation, OBJECT_HEADERS.private, treeEpoch)
+  await moveHead(ports.objects, "tuf/timestamp.json", edition.timestamp, OBJECT_HEADERS.timestamp, timestampVersion)
+  await ports.table.transact([
+    { update: keys.publication, set: { published: epoch }, if: { equals: { committed: epoch, published: epoch - 1 } } },
+  ])
+}
+
+async function createSame(objects: Objects, key: string, bytes: Uint8Array, headers: ObjectHeaders): Promise<void> {
+  if ((await objects.create(key, bytes, headers)) !== "exists") return
+  const standing = await objects.get(key, bytes.length)
+  if (standing === undefined || !bytesEqual(standing.bytes, bytes))
+    throw new ServiceError("PUBLICATION_MISMATCH", `${key} holds other bytes than committed`)
+}
+
+const MAX_HEAD_BYTES = 64 * 1024 * 1024
+const MOVE_ATTEMPTS = 4
+
+/** Replaces a mutable head, never by an older state: a publisher that slept for hours changes nothing. */
+async function moveHead(
+  objects: Objects,
+  key: string,
+  bytes: Uint8Array,
+  headers: ObjectHeaders,
+  positionOf: (bytes: Uint8Array) => number | bigint,
+): Promise<void> {
+  for (let attempt = 0; attempt < MOVE_ATTEMPTS; attempt++) {
+    const standing = await objects.get(key, MAX_HEAD_BYTES)
+    if (standing !== undefined && positionOf(standing.bytes) >= positionOf(bytes)) return
+    if ((await objects.replace(key, bytes, standing?.etag, headers)) !== "changed") return
+  }
+  throw new ServiceError("CONTENTION", `${key} kept changing`)
+}
+
+function timestampVersion(bytes: Uint8Array): number {
+  return decodeMetadata(bytes, "timestamp", bytes.length).signed.version
+}
+
+function treeEpoch(bytes: Uint8Array): number {
+  return openObject({ epoch: integer(1) })(parseJson(bytes, { maxBytes: MAX_HEAD_BYTES }), "tree").epoch
+}

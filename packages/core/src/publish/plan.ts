@@ -1,0 +1,71 @@
+import { hexEncode, utf8 } from "@sealwright/formats/bytes"
+import { allowListJson, revocationListJson } from "@sealwright/formats/revocation-list"
+import { anyJson, array, integer, object, string } from "@sealwright/formats/shape"
+import { type JsonObject, parseJson } from "@sealwright/formats/strict-json"
+import { formatTime, parseTime } from "@sealwright/formats/time"
+import { registryJson, trustBundleJson } from "@sealwright/formats/trust-bundle"
+import type { Digest } from "../ports.ts"
+import { planAllowList, planRegistry, planRevocationList, trustBundleOf } from "./lists.ts"
+import { notationTree } from "./notation-tree.ts"
+import type { Snapshot } from "./snapshot.ts"
+
+const PLAN_TYPE = "application/vnd.sealwright.plan.v1+json"
+export const MAX_PLAN_BYTES = 256 * 1024 * 1024
+
+/**
+ * Everything that an epoch will show, decided once and staged before the commit: whoever ends the work emits the same bytes.
+ * The unsigned parts alone; signatures join in the epoch's commit item.
+ */
+export interface Plan {
+  readonly epoch: number
+  readonly date: Date
+  /** issuer key ids, the root's among them, that get a CRL */
+  readonly crlIssuers: readonly string[]
+  readonly revocations: JsonObject
+  readonly allow: JsonObject
+  readonly registry: JsonObject
+  readonly trustBundle: JsonObject
+  readonly notation: JsonObject
+}
+
+export function planOf(snapshot: Snapshot, previousList: string): Plan {
+  const { deployment, issuers } = snapshot
+  return {
+    epoch: snapshot.epoch,
+    date: snapshot.date,
+    crlIssuers: [deployment.root.issuerKeyId, ...issuers.map((issuer) => issuer.issuerKeyId)],
+    revocations: revocationListJson(planRevocationList(snapshot, previousList)),
+    allow: allowListJson(planAllowList(snapshot)),
+    registry: registryJson(planRegistry(snapshot)),
+    trustBundle: trustBundleJson(trustBundleOf(deployment)),
+    notation: notationTree(snapshot),
+  }
+}
+
+/** @returns the staged bytes and their name: epoch and digest, so that two publishers never meet at one name with other bytes */
+export function encodePlan(
+  plan: Plan,
+  digest: Digest,
+): { readonly key: string; readonly digestHex: string; readonly bytes: Uint8Array } {
+  const bytes = utf8(JSON.stringify({ mediaType: PLAN_TYPE, ...plan, date: formatTime(plan.date) }))
+  const digestHex = hexEncode(digest("sha256", bytes))
+  return { key: `staging/plan/${plan.epoch}-${digestHex}.json`, digestHex, bytes }
+}
+
+const planShape = object({
+  mediaType: string(100, /^application\/vnd\.sealwright\.plan\.v1\+json$/),
+  epoch: integer(1),
+  date: (value, at) => parseTime(string(20)(value, at)),
+  crlIssuers: array(string(64, /^[0-9a-f]{64}$/), 10_001),
+  revocations: anyJson,
+  allow: anyJson,
+  registry: anyJson,
+  trustBundle: anyJson,
+  notation: anyJson,
+})
+
+/** @throws FormatError for bytes that are no plan */
+export function decodePlan(bytes: Uint8Array): Plan {
+  const read = planShape(parseJson(bytes, { maxBytes: MAX_PLAN_BYTES }), "plan")
+  return read as unknown as Plan
+}
