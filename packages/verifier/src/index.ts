@@ -28,10 +28,10 @@ export {
   type OpenedBundle,
   type RefusedBundle,
 } from "./bundle.ts"
+export { ChainCache } from "./chain-cache.ts"
 export { importNotationPolicy, type NotationStatement, policyForReference, type ReadStore } from "./notation-policy.ts"
 export type { CryptoRequest, Step } from "./requests.ts"
 export type { RevocationAnswer, RevocationQuery, RevocationReader } from "./revocation.ts"
-export { SignatureCache } from "./signature-cache.ts"
 export { type BundleFloors, encodeState, type ListCounts, parseState, STATE_TYPE } from "./state.ts"
 export { type Identity, loadTrustPolicy, type Party, type PolicyChecks, type TrustPolicy } from "./trust-policy.ts"
 export {

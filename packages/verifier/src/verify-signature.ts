@@ -5,11 +5,11 @@ import type { Reference } from "@sealwright/formats/oci-reference"
 import { formatTime } from "@sealwright/formats/time"
 import { ATTRIBUTE, type Certificate, nameAttribute } from "@sealwright/formats/x509"
 import { isStale, type OpenedBundle, type RefusedBundle } from "./bundle.ts"
+import type { ChainCache } from "./chain-cache.ts"
 import { checkCrl } from "./crl-check.ts"
 import { type NotaryResult, type VerifiedNotary, verifyNotaryEnvelope } from "./notary.ts"
 import { digest, type Step } from "./requests.ts"
 import { CLOCK_TOLERANCE_MS, type RevocationAnswer, type RevokedBy } from "./revocation.ts"
-import type { SignatureCache } from "./signature-cache.ts"
 import { emailOf, holds, identityMatches, type Party, type PolicyChecks, type TrustPolicy } from "./trust-policy.ts"
 import { type Check, fail, pass, type SignatureVerdict, skip, type VerdictCode, verdictOf, warn } from "./verdict.ts"
 
@@ -37,7 +37,7 @@ export interface Question {
   readonly bundles: readonly OpenedBundle[]
   readonly refused: readonly RefusedBundle[]
   readonly now: Date
-  readonly cache: SignatureCache | undefined
+  readonly cache: ChainCache | undefined
 }
 
 /** `parties`: positions of those that this signature may stand for. `signer` tells distinct signers apart. */

@@ -3,9 +3,9 @@ import { parseDigest } from "@sealwright/formats/oci"
 import { parseReference, type Reference } from "@sealwright/formats/oci-reference"
 import { formatTime } from "@sealwright/formats/time"
 import { type BundleOutcome, type Freshness, isStale, type OpenedBundle, type RefusedBundle } from "./bundle.ts"
+import type { ChainCache } from "./chain-cache.ts"
 import { decisionEvents } from "./events.ts"
 import type { Step } from "./requests.ts"
-import type { SignatureCache } from "./signature-cache.ts"
 import type { PolicyChecks, TrustPolicy } from "./trust-policy.ts"
 import { scopeMatches, scopeRank } from "./trust-store.ts"
 import {
@@ -36,7 +36,7 @@ export interface VerifyInput {
   readonly trusted?: BundleOutcome | readonly BundleOutcome[] | undefined
   readonly now: Date
   /** kept by the caller across calls, to check issuers' signatures once */
-  readonly cache?: SignatureCache | undefined
+  readonly cache?: ChainCache | undefined
 }
 
 /**
