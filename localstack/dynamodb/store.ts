@@ -1,4 +1,5 @@
-import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite"
+import type { SQLInputValue } from "node:sqlite"
+import { SqliteFile } from "../sqlite-file.ts"
 import { type IndexSchema, indexPosition, type Position, type TableSchema } from "./schema.ts"
 import { type Item, parseItem, writeItem } from "./values.ts"
 
@@ -57,38 +58,17 @@ const SETUP = `
 `
 
 /** Tables, items and index entries in one SQLite file. Every method is synchronous; writes belong inside `transaction`. */
-export class Store {
-  readonly #db: DatabaseSync
-  readonly #statements = new Map<string, StatementSync>()
+export class Store extends SqliteFile {
   readonly #tables = new Map<string, StoredTable>()
 
   /** @param path a file, or ":memory:" */
   constructor(path: string) {
-    this.#db = new DatabaseSync(path)
-    this.#db.exec(SETUP)
-    for (const row of this.#prepare("SELECT name, schema, description FROM tables").all()) {
+    super(path, SETUP)
+    for (const row of this.prepare("SELECT name, schema, description FROM tables").all()) {
       this.#tables.set(row.name as string, {
         schema: JSON.parse(row.schema as string),
         description: JSON.parse(row.description as string),
       })
-    }
-  }
-
-  close(): void {
-    this.#statements.clear()
-    this.#db.close()
-  }
-
-  /** Runs `work` in one SQLite transaction: all of its writes last, or none. */
-  transaction<T>(work: () => T): T {
-    this.#db.exec("BEGIN IMMEDIATE")
-    try {
-      const result = work()
-      this.#db.exec("COMMIT")
-      return result
-    } catch (error) {
-      if (this.#db.isTransaction) this.#db.exec("ROLLBACK")
-      throw error
     }
   }
 
@@ -102,7 +82,7 @@ export class Store {
 
   /** @param make gets the id that the table's rows will carry */
   createTable(name: string, make: (id: number) => StoredTable): StoredTable {
-    const { lastInsertRowid } = this.#prepare("INSERT INTO tables (name, schema, description) VALUES (?, '', '')").run(
+    const { lastInsertRowid } = this.prepare("INSERT INTO tables (name, schema, description) VALUES (?, '', '')").run(
       name,
     )
     const table = make(Number(lastInsertRowid))
@@ -112,7 +92,7 @@ export class Store {
 
   changeTable(table: StoredTable): void {
     const { name, id } = table.schema
-    this.#prepare("UPDATE tables SET schema = ?, description = ? WHERE id = ?").run(
+    this.prepare("UPDATE tables SET schema = ?, description = ? WHERE id = ?").run(
       JSON.stringify(table.schema),
       JSON.stringify(table.description),
       id,
@@ -121,16 +101,16 @@ export class Store {
   }
 
   deleteTable({ id, name }: TableSchema): void {
-    this.#prepare("DELETE FROM tables WHERE id = ?").run(id)
+    this.prepare("DELETE FROM tables WHERE id = ?").run(id)
     this.#tables.delete(name)
   }
 
   countItems({ id }: TableSchema): number {
-    return this.#prepare("SELECT count(*) AS n FROM items WHERE table_id = ?").get(id)?.n as number
+    return this.prepare("SELECT count(*) AS n FROM items WHERE table_id = ?").get(id)?.n as number
   }
 
   getItem({ id }: TableSchema, { pk, sk }: Position): Item | undefined {
-    const row = this.#prepare("SELECT body FROM items WHERE table_id = ? AND pk = ? AND sk = ?").get(id, pk, sk)
+    const row = this.prepare("SELECT body FROM items WHERE table_id = ? AND pk = ? AND sk = ?").get(id, pk, sk)
     return row && readBody(row.body)
   }
 
@@ -138,24 +118,24 @@ export class Store {
   putItem(table: TableSchema, position: Position, item: Item): void {
     const { pk, sk } = position
     const entries = table.indexes.map((index) => [index.id, indexPosition(index, item)] as const)
-    this.#prepare("DELETE FROM entries WHERE table_id = ? AND item_pk = ? AND item_sk = ?").run(table.id, pk, sk)
-    this.#prepare(
+    this.prepare("DELETE FROM entries WHERE table_id = ? AND item_pk = ? AND item_sk = ?").run(table.id, pk, sk)
+    this.prepare(
       `INSERT INTO items (table_id, pk, sk, expires_at, body) VALUES (?, ?, ?, ?, ?)
        ON CONFLICT DO UPDATE SET expires_at = excluded.expires_at, body = excluded.body`,
     ).run(table.id, pk, sk, expiryOf(table, item), JSON.stringify(writeItem(item)))
-    const insert = this.#prepare(
+    const insert = this.prepare(
       "INSERT INTO entries (table_id, index_id, pk, sk, item_pk, item_sk) VALUES (?, ?, ?, ?, ?, ?)",
     )
     for (const [indexId, entry] of entries) if (entry) insert.run(table.id, indexId, entry.pk, entry.sk, pk, sk)
   }
 
   deleteItem({ id }: TableSchema, { pk, sk }: Position): void {
-    this.#prepare("DELETE FROM items WHERE table_id = ? AND pk = ? AND sk = ?").run(id, pk, sk)
+    this.prepare("DELETE FROM items WHERE table_id = ? AND pk = ? AND sk = ?").run(id, pk, sk)
   }
 
   /** Recomputes the expiry of every item after time to live was switched on or off. */
   refreshExpiry(table: TableSchema): void {
-    const update = this.#prepare("UPDATE items SET expires_at = ? WHERE table_id = ? AND pk = ? AND sk = ?")
+    const update = this.prepare("UPDATE items SET expires_at = ? WHERE table_id = ? AND pk = ? AND sk = ?")
     for (const { item, position } of [...this.rows({ table, forward: true })]) {
       update.run(expiryOf(table, item), table.id, position.pk, position.sk)
     }
@@ -163,8 +143,8 @@ export class Store {
 
   /** Deletes items whose expiry lies before `nowSec` but less than five years ago, and tokens that have run out. */
   sweep(nowSec: number): number {
-    this.#prepare("DELETE FROM tokens WHERE expires_at <= ?").run(nowSec)
-    const { changes } = this.#prepare("DELETE FROM items WHERE expires_at < ? AND expires_at > ?").run(
+    this.prepare("DELETE FROM tokens WHERE expires_at <= ?").run(nowSec)
+    const { changes } = this.prepare("DELETE FROM items WHERE expires_at < ? AND expires_at > ?").run(
       nowSec,
       nowSec - FIVE_YEARS_SEC,
     )
@@ -173,12 +153,12 @@ export class Store {
 
   /** @returns the fingerprint under which the token was last used, unless it has run out */
   tokenFingerprint(token: string, nowSec: number): string | undefined {
-    const row = this.#prepare("SELECT fingerprint FROM tokens WHERE token = ? AND expires_at > ?").get(token, nowSec)
+    const row = this.prepare("SELECT fingerprint FROM tokens WHERE token = ? AND expires_at > ?").get(token, nowSec)
     return row?.fingerprint as string | undefined
   }
 
   putToken(token: string, fingerprint: string, expiresAtSec: number): void {
-    this.#prepare("INSERT OR REPLACE INTO tokens (token, fingerprint, expires_at) VALUES (?, ?, ?)").run(
+    this.prepare("INSERT OR REPLACE INTO tokens (token, fingerprint, expires_at) VALUES (?, ?, ?)").run(
       token,
       fingerprint,
       expiresAtSec,
@@ -188,17 +168,9 @@ export class Store {
   /** Reads an extent row by row; nothing may be written while it is being read. */
   *rows(extent: Extent): Generator<Row> {
     const { sql, values } = extentQuery(extent)
-    for (const row of this.#db.prepare(sql).iterate(...values)) {
+    for (const row of this.prepareAnew(sql).iterate(...values)) {
       yield { item: readBody(row.body), position: { pk: row.pk as Uint8Array, sk: row.sk as Uint8Array } }
     }
-  }
-
-  #prepare(sql: string): StatementSync {
-    const known = this.#statements.get(sql)
-    if (known) return known
-    const statement = this.#db.prepare(sql)
-    this.#statements.set(sql, statement)
-    return statement
   }
 }
 

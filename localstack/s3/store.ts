@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto"
-import { DatabaseSync, type SQLOutputValue, type StatementSync } from "node:sqlite"
+import type { SQLOutputValue } from "node:sqlite"
+import { SqliteFile } from "../sqlite-file.ts"
 import type { Checksums } from "./checksums.ts"
 
 export type Versioning = "Unversioned" | "Enabled" | "Suspended"
@@ -56,70 +57,48 @@ const SELECT = `SELECT v.seq, v.key, v.version_id, v.modified, v.head,
   v.seq = (SELECT max(w.seq) FROM versions w WHERE w.bucket = v.bucket AND w.key = v.key) AS is_latest FROM versions v`
 
 /** Buckets and object versions in one SQLite file. Every method is synchronous; writes belong inside `transaction`. */
-export class ObjectStore {
-  readonly #db: DatabaseSync
-  readonly #statements = new Map<string, StatementSync>()
-
+export class ObjectStore extends SqliteFile {
   /** @param path a file, or ":memory:" */
   constructor(path: string) {
-    this.#db = new DatabaseSync(path)
-    this.#db.exec(SETUP)
-  }
-
-  close(): void {
-    this.#statements.clear()
-    this.#db.close()
-  }
-
-  /** Runs `work` in one SQLite transaction: all of its writes last, or none. */
-  transaction<T>(work: () => T): T {
-    this.#db.exec("BEGIN IMMEDIATE")
-    try {
-      const result = work()
-      this.#db.exec("COMMIT")
-      return result
-    } catch (error) {
-      if (this.#db.isTransaction) this.#db.exec("ROLLBACK")
-      throw error
-    }
+    super(path, SETUP)
   }
 
   buckets(): Bucket[] {
-    return this.#prepare("SELECT * FROM buckets ORDER BY name").all().map(readBucket)
+    return this.prepare("SELECT * FROM buckets ORDER BY name").all().map(readBucket)
   }
 
   bucket(name: string): Bucket | undefined {
-    const row = this.#prepare("SELECT * FROM buckets WHERE name = ?").get(name)
+    const row = this.prepare("SELECT * FROM buckets WHERE name = ?").get(name)
     return row && readBucket(row)
   }
 
   createBucket(name: string, created: Date): void {
-    this.#prepare("INSERT INTO buckets (name, created, versioning) VALUES (?, ?, 'Unversioned')").run(
+    this.prepare("INSERT INTO buckets (name, created, versioning) VALUES (?, ?, 'Unversioned')").run(
       name,
       created.getTime(),
     )
   }
 
   setVersioning(name: string, versioning: Versioning): void {
-    this.#prepare("UPDATE buckets SET versioning = ? WHERE name = ?").run(versioning, name)
+    this.prepare("UPDATE buckets SET versioning = ? WHERE name = ?").run(versioning, name)
   }
 
   deleteBucket(name: string): void {
-    this.#prepare("DELETE FROM buckets WHERE name = ?").run(name)
+    this.prepare("DELETE FROM buckets WHERE name = ?").run(name)
   }
 
   isEmpty(bucket: string): boolean {
-    return this.#prepare("SELECT 1 FROM versions WHERE bucket = ? LIMIT 1").get(bucket) === undefined
+    return this.prepare("SELECT 1 FROM versions WHERE bucket = ? LIMIT 1").get(bucket) === undefined
   }
 
   /** The newest version of a key, which may be a delete marker. */
   latest(bucket: string, key: string): Version | undefined {
-    const row = this.#prepare(`${SELECT} WHERE v.bucket = ? AND v.key = ? ORDER BY v.seq DESC LIMIT 1`).get(bucket, key)
+    const row = this.prepare(`${SELECT} WHERE v.bucket = ? AND v.key = ? ORDER BY v.seq DESC LIMIT 1`).get(bucket, key)
     return row && readVersion(row)
   }
 
   version(bucket: string, key: string, versionId: string): Version | undefined {
-    const row = this.#prepare(`${SELECT} WHERE v.bucket = ? AND v.key = ? AND v.version_id = ?`).get(
+    const row = this.prepare(`${SELECT} WHERE v.bucket = ? AND v.key = ? AND v.version_id = ?`).get(
       bucket,
       key,
       versionId,
@@ -129,7 +108,7 @@ export class ObjectStore {
 
   /** Empty for a body without bytes, which SQLite may give as NULL. @param start offset of the first byte, @param length how many */
   body(seq: number, start: number, length: number): Buffer {
-    const row = this.#prepare("SELECT substr(body, ?, ?) AS part FROM bodies WHERE seq = ?").get(start + 1, length, seq)
+    const row = this.prepare("SELECT substr(body, ?, ?) AS part FROM bodies WHERE seq = ?").get(start + 1, length, seq)
     return Buffer.from((row?.part as Uint8Array | null | undefined) ?? [])
   }
 
@@ -145,36 +124,28 @@ export class ObjectStore {
   ): string {
     const versionId = bucket.versioning === "Enabled" ? randomBytes(VERSION_ID_BYTES).toString("hex") : NULL_VERSION
     if (versionId === NULL_VERSION) {
-      this.#prepare("DELETE FROM versions WHERE bucket = ? AND key = ? AND version_id = ?").run(
+      this.prepare("DELETE FROM versions WHERE bucket = ? AND key = ? AND version_id = ?").run(
         bucket.name,
         key,
         versionId,
       )
     }
-    const { lastInsertRowid } = this.#prepare(
+    const { lastInsertRowid } = this.prepare(
       "INSERT INTO versions (bucket, key, version_id, modified, head) VALUES (?, ?, ?, ?, ?)",
     ).run(bucket.name, key, versionId, modified.getTime(), content ? JSON.stringify(content.head) : null)
     if (content)
-      this.#prepare("INSERT INTO bodies (seq, body) VALUES (?, coalesce(?, x''))").run(lastInsertRowid, content.body)
+      this.prepare("INSERT INTO bodies (seq, body) VALUES (?, coalesce(?, x''))").run(lastInsertRowid, content.body)
     return versionId
   }
 
   remove({ seq }: Version): void {
-    this.#prepare("DELETE FROM versions WHERE seq = ?").run(seq)
+    this.prepare("DELETE FROM versions WHERE seq = ?").run(seq)
   }
 
   /** Versions from key `from` on: by key (UTF-8 order), the newest first. Nothing may be written while it is being read. */
   *versions(bucket: string, from: string): Generator<Version> {
-    const rows = this.#db.prepare(`${SELECT} WHERE v.bucket = ? AND v.key >= ? ORDER BY v.key, v.seq DESC`)
+    const rows = this.prepareAnew(`${SELECT} WHERE v.bucket = ? AND v.key >= ? ORDER BY v.key, v.seq DESC`)
     for (const row of rows.iterate(bucket, from)) yield readVersion(row)
-  }
-
-  #prepare(sql: string): StatementSync {
-    const known = this.#statements.get(sql)
-    if (known) return known
-    const statement = this.#db.prepare(sql)
-    this.#statements.set(sql, statement)
-    return statement
   }
 }
 

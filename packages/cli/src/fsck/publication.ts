@@ -209,6 +209,15 @@ function checkFounded(
   const byNumber = new Map<string, CheckedRecord>(
     [...facts.records.values()].map((record) => [`${record.issuerKeyId}:${record.number}`, record]),
   )
+  const standing = new Set(
+    revocations
+      .filter(({ released, epoch }) => !released || epoch > list.epoch)
+      .flatMap((revocation) => expectedNames(revocation, facts)),
+  )
+  const named = [...list.rules.map(ruleName), ...[...list.artifacts.keys()].map((digest) => `artifact:${digest}`)]
+  for (const name of named)
+    if (!standing.has(name))
+      report({ code: "LIST_UNFOUNDED", subject: `epoch ${list.epoch}`, detail: `${name} is revoked in the list alone` })
   for (const [issuer, { coveredBelow, revoked, void: voids }] of list.issuers) {
     const settled = facts.voids.get(issuer) ?? []
     for (const [from, to] of voids)

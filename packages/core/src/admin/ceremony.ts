@@ -3,13 +3,12 @@ import { trustBundleJson } from "@sealwright/formats/trust-bundle"
 import type { Root, Targets } from "@sealwright/formats/tuf"
 import { encodeMetadata, signedBytes } from "@sealwright/formats/tuf-encode"
 import { ServiceError } from "../errors.ts"
-import { auditItem } from "../ledger/audit.ts"
+import { type Actor, auditWrite } from "../ledger/audit.ts"
 import { keys } from "../ledger/keys.ts"
 import { firstPublicationHead } from "../ledger/publication.ts"
 import { deploymentItem, findDeployment, newIssuerWrites, readDeployment, readIssuer } from "../ledger/trust.ts"
 import { type TufDocument, tufDocumentItem, tufDocuments } from "../ledger/tuf-documents.ts"
-import type { AuditEntry, Deployment, Issuer, ProfileAlgorithm } from "../model.ts"
-import { ulid } from "../names.ts"
+import type { Deployment, Issuer, ProfileAlgorithm } from "../model.ts"
 import type { Clock, KeyMaker, KeyReference, Table } from "../ports.ts"
 import { noteChangeNow } from "../publish/changes.ts"
 import { trustBundleOf } from "../publish/lists.ts"
@@ -21,11 +20,6 @@ export interface AdminPorts extends CertifyPorts {
   readonly table: Table
   readonly maker: KeyMaker
   readonly clock: Clock
-}
-
-export interface Actor {
-  readonly principal: string
-  readonly requestId: string
 }
 
 export interface CeremonyRequest extends Names {
@@ -90,7 +84,7 @@ export async function holdCeremony(ports: AdminPorts, request: CeremonyRequest, 
     { put: firstPublicationHead(), if: { absent: true } },
     { put: tufDocumentItem("root", documents.root), if: { absent: true } },
     { put: tufDocumentItem("targets", documents.targets), if: { absent: true } },
-    { put: auditItem(adminEntry(ports, actor, "ceremony", "deployment")) },
+    auditWrite(ports, actor, "ceremony", "deployment"),
   ])
   return result.committed ? deployment : sameNames(await readDeployment(ports.table), request)
 }
@@ -123,7 +117,7 @@ async function renewTufDocuments(ports: AdminPorts, deployment: Deployment, acto
         : targetsMetadata(ports.digest, tuf, fileOf(ports.digest, bundle), version, now)
     await noteChangeNow(ports.table, [
       { put: tufDocumentItem(role, await signTuf(ports, tuf[role], signed)), if: { absent: true } },
-      { put: auditItem(adminEntry(ports, actor, `ceremony.renew.${role}`, `tuf/${version}.${role}.json`)) },
+      auditWrite(ports, actor, `ceremony.renew.${role}`, `tuf/${version}.${role}.json`),
     ])
   }
   return deployment
@@ -165,7 +159,7 @@ export async function createIssuer(ports: AdminPorts, request: IssuerRequest, ac
   const issuer = newIssuer(ports, request.name, key, certificate, [deployment.root.certificate], now, end)
   const result = await noteChangeNow(ports.table, [
     ...newIssuerWrites(issuer),
-    { put: auditItem(adminEntry(ports, actor, "issuer.create", `issuer/${request.name}`)) },
+    auditWrite(ports, actor, "issuer.create", `issuer/${request.name}`),
   ])
   return result.committed ? issuer : sameAlgorithm(await readIssuer(ports.table, request.name), request)
 }
@@ -202,18 +196,4 @@ function newIssuer(
 function randomStart(ports: AdminPorts): number {
   const [a, b, c, d, e] = ports.random(5) as unknown as readonly [number, number, number, number, number]
   return 2 ** 32 + (((a & 0x3f) * 256 + b) * 256 + c) * 65_536 + d * 256 + e
-}
-
-export function adminEntry(ports: AdminPorts, actor: Actor, action: string, target: string): AuditEntry {
-  const at = ports.clock()
-  return {
-    at,
-    id: ulid(at, ports.random(10)),
-    principal: actor.principal,
-    action,
-    target,
-    outcome: "done",
-    code: undefined,
-    requestId: actor.requestId,
-  }
 }

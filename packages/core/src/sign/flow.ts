@@ -1,5 +1,6 @@
 import { ServiceError } from "../errors.ts"
-import type { AuditEntry, SignatureRecord } from "../model.ts"
+import { auditWrite } from "../ledger/audit.ts"
+import type { SignatureRecord } from "../model.ts"
 import { ulid } from "../names.ts"
 import type { Clock, Digest, MakeEphemeralKey, RandomBytes, RunStep, SigningKeys, Table } from "../ports.ts"
 import { commitSignatures, earlierSignatures, idempotencyHash, type Settled } from "./commit.ts"
@@ -106,7 +107,8 @@ export function createSigner(ports: SignPorts): Signer {
       if (grant === undefined) continue
       const records = await signAll(request, grant, pending)
       const { requestDigest } = request
-      const audit = auditEntry(request, records)
+      const ids = records.map((record) => record.id).join(" ")
+      const audit = auditWrite(ports, request, "sign", `profile/${request.profile} ${ids}`)
       const result = await commitSignatures(table, {
         lease: grant.lease,
         records,
@@ -158,20 +160,6 @@ export function createSigner(ports: SignPorts): Signer {
         }
       }),
     )
-  }
-
-  function auditEntry(request: SignRequest, records: readonly SignatureRecord[]): AuditEntry {
-    const at = clock()
-    return {
-      at,
-      id: ulid(at, random(10)),
-      principal: request.principal,
-      action: "sign",
-      target: `profile/${request.profile} ${records.map((record) => record.id).join(" ")}`,
-      outcome: "done",
-      code: undefined,
-      requestId: request.requestId,
-    }
   }
 }
 
