@@ -109,6 +109,19 @@ describe("opening", () => {
     expect(codeOf(mine, mine.publish({ change: (targets) => targets.delete(path) }))).toBe(code)
   })
 
+  test.each(["registry/registry.json", "lists/revocations.json", "lists/allow.json"])(
+    "another role than its own speaks for %s",
+    (path) => {
+      const mine = new Deployment()
+      expect(codeOf(mine, mine.publish({ topLevel: [path] }))).toBe("BUNDLE_MALFORMED")
+    },
+  )
+
+  test("a list that is due before its date", () => {
+    const mine = new Deployment()
+    expect(codeOf(mine, mine.publish({ list: { due: afterSec(-1) } }))).toBe("BUNDLE_MALFORMED")
+  })
+
   test("lists of a newer format", () => {
     const mine = new Deployment()
     const files = mine.publish({
