@@ -107,6 +107,7 @@ describe("scopes", () => {
     ["r.example/a", "r.example/a:1", true],
     ["r.example/a", "r.example/a/b", false],
     ["r.example/a", "r.example/ab", false],
+    ["r.example/a", "x.example/a", false],
     ["r.example/a:1", "r.example/a:1", true],
     ["r.example/a:1", "r.example/a:10", false],
     ["r.example/a:1", "r.example/a", false],
@@ -201,6 +202,19 @@ describe("identities", () => {
     "x509.subject: C=DE, ST=a, O=",
   ])("%s is refused", (text) => {
     expect(() => parseIdentity(text)).toThrow(expect.objectContaining({ code: "SHAPE_MISMATCH" }))
+  })
+  test("a subject with a multi-valued or repeated attribute matches nothing", () => {
+    const wanted = parseIdentity("x509.subject: C=DE, ST=Berlin, O=Wabbit Networks")
+    const { rdns } = certificate.subject
+    const [country = [], ...rest] = rdns
+    const second = { oid: "2.5.4.11", value: "x" }
+    for (const changed of [
+      [[...country, second], ...rest],
+      [...rdns, country],
+    ])
+      expect(identityMatches(wanted, { ...certificate, subject: { ...certificate.subject, rdns: changed } })).toBe(
+        false,
+      )
   })
   test("an escaped comma belongs to the value", () => {
     const identity = parseIdentity("x509.subject: C=DE, ST=a, O=b\\, Inc.")

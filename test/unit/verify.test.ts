@@ -410,6 +410,14 @@ describe("parties (R22)", () => {
     expect(codeOf({ policy: two, envelopes, trusted: [trusted] })).toBe("PARTIES_UNDECIDED")
     expect(codeOf({ policy: two, envelopes: [envelope], trusted: [trusted, theirs] })).toBe("PARTIES_MISSING")
   })
+  test("three signers for two places", () => {
+    const identities = ["web", "other", "third"].map((name) => `${name}@sign.example.test`)
+    const places = [{ name: "a", identities }, { name: "b", identities }, company]
+    const crowded = policyOf({ trustStore: STORE, parties: places })
+    const envelopes = [envelope, signedByOther, ours.sign({ profile: "third", number: 4730 })]
+    expect(codeOf({ policy: crowded, envelopes })).toBe("PARTIES_MISSING")
+    expect(codeOf({ policy: policyOf({ trustStore: STORE, parties: places.slice(0, 2) }), envelopes })).toBe("ACCEPTED")
+  })
   test("one of two is enough when one is asked for", () => {
     const one = policyOf({ trustStore: STORE, parties: [web, second], require: { atLeast: 1 } })
     expect(codeOf({ policy: one, envelopes: [signedByOther] })).toBe("ACCEPTED")
