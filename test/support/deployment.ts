@@ -59,6 +59,8 @@ export interface Publication {
   readonly crlEntries?: readonly CrlEntry[]
   readonly rootCrlEntries?: readonly CrlEntry[]
   readonly noCrls?: boolean
+  /** paths that the top-level targets role lists itself, beside its own */
+  readonly topLevel?: readonly string[]
   /** changes targets after they were made, before TUF lists them */
   readonly change?: (targets: Map<string, Uint8Array>) => void
 }
@@ -169,10 +171,15 @@ export class Deployment {
       )
     }
     options.change?.(targets)
-    return this.repository(targets, epoch, options.expires ?? FAR)
+    return this.repository(targets, epoch, options.expires ?? FAR, options.topLevel ?? [])
   }
 
-  private repository(targets: Map<string, Uint8Array>, version: number, expires: Date): Map<string, Uint8Array> {
+  private repository(
+    targets: Map<string, Uint8Array>,
+    version: number,
+    expires: Date,
+    topLevel: readonly string[],
+  ): Map<string, Uint8Array> {
     const files = new Map<string, Uint8Array>([
       [BUNDLE_MARKER, json({ mediaType: BUNDLE_TYPE })],
       ["tuf/1.root.json", this.pinnedRoot],
@@ -186,7 +193,9 @@ export class Deployment {
     const listed = (prefix: string): Map<string, TargetFile> =>
       new Map(
         [...targets]
-          .filter(([path]) => (prefix === "" ? !path.includes("/") : path.startsWith(prefix)))
+          .filter(([path]) =>
+            prefix === "" ? !path.includes("/") || topLevel.includes(path) : path.startsWith(prefix),
+          )
           .map(([path, bytes]) => [
             path,
             { length: bytes.length, hashes: new Map([["sha256", hash("sha256", bytes)]]) },

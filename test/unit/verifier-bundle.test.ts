@@ -109,6 +109,19 @@ describe("opening", () => {
     expect(codeOf(mine, mine.publish({ change: (targets) => targets.delete(path) }))).toBe(code)
   })
 
+  test.each(["registry/registry.json", "lists/revocations.json", "lists/allow.json"])(
+    "another role than its own speaks for %s",
+    (path) => {
+      const mine = new Deployment()
+      expect(codeOf(mine, mine.publish({ topLevel: [path] }))).toBe("BUNDLE_MALFORMED")
+    },
+  )
+
+  test("a list that is due before its date", () => {
+    const mine = new Deployment()
+    expect(codeOf(mine, mine.publish({ list: { due: afterSec(-1) } }))).toBe("BUNDLE_MALFORMED")
+  })
+
   test("lists of a newer format", () => {
     const mine = new Deployment()
     const files = mine.publish({
@@ -207,6 +220,11 @@ describe("floors (R28, M7)", () => {
   test.each<[string, (deployment: Deployment) => readonly [Partial<RevocationList>, Partial<RevocationList>], string]>([
     ["a denied artifact lost", () => [artifacts(TARGET.digest), {}], "LIST_SHRANK"],
     ["a denied artifact released", () => [artifacts(TARGET.digest), { released: [`artifact:${TARGET.digest}`] }], "ok"],
+    [
+      "an artifact denied and released at once, then denied",
+      () => [{ ...artifacts(TARGET.digest), released: [`artifact:${TARGET.digest}`] }, artifacts(TARGET.digest)],
+      "ok",
+    ],
     ["a rule lost", () => [{ rules: [profile] }, {}], "LIST_SHRANK"],
     ["a rule lost, an artifact gained", () => [{ rules: [profile] }, artifacts(TARGET.digest)], "LIST_SHRANK"],
     ["a number lost", (d) => [numbered(d, [1, 2]), numbered(d, [1])], "LIST_SHRANK"],

@@ -1,11 +1,16 @@
-import { utf8 } from "@sealwright/formats/bytes"
+import { base64urlDecode, base64urlEncode, hexEncode, utf8, utf8Decode } from "@sealwright/formats/bytes"
+import { ascii, implicit, sequence } from "@sealwright/formats/der-write"
+import { assembleEnvelope } from "@sealwright/formats/notary-jws"
+import { pemEncode } from "@sealwright/formats/pem"
 import type { RevocationList } from "@sealwright/formats/revocation-list"
+import { EXTENSION } from "@sealwright/formats/x509-extensions"
+import { extension } from "@sealwright/formats/x509-write"
 import { runSync } from "@sealwright/verifier/node-crypto"
 import { VERDICT_CODES } from "@sealwright/verifier/verdict"
 import { type VerifyInput, verify } from "@sealwright/verifier/verify"
 import { runAsync } from "@sealwright/verifier/web-crypto"
 import { describe, expect, test } from "vitest"
-import { NOW, serialOf, sha256, TARGET } from "../support/chains.ts"
+import { certificate, makeSigner, NOW, type Signer, serialOf, sha256, TARGET } from "../support/chains.ts"
 import { afterSec, ask, Deployment, policyOf, REFERENCE, SIGNED_AT, TUF_URL } from "../support/deployment.ts"
 
 const ours = new Deployment()
@@ -264,7 +269,68 @@ describe("revocation (R24, R25, R26)", () => {
       const rootCrlEntries = [{ ...entry, serial: Uint8Array.of(2) }]
       expect(codeOf({ trusted: open({ rootCrlEntries }) })).toBe("CERTIFICATE_REVOKED")
     })
+    test("one CRL of two", () => {
+      const change = (targets: Map<string, Uint8Array>) => targets.delete(`lists/${ours.issuerKeyId}.crl`)
+      expect(codeOf({ trusted: open({ change }) })).toBe("REVOCATION_NOT_COVERED")
+    })
+    test("carried by the bundle of another publisher, fresh or stale", () => {
+      const crls = [...files].filter(([path]) => path.endsWith(".crl"))
+      const change = (targets: Map<string, Uint8Array>) => {
+        for (const [path, bytes] of crls) targets.set(`lists/${path.split(".")[1]}.crl`, bytes)
+      }
+      const carrying = other.opened(other.publish({ change }))
+      expect(codeOf({ trusted: carrying })).toBe("ACCEPTED")
+      expect(codeOf({ trusted: carrying, now: afterSec(86_401) })).toBe("REVOCATION_UNKNOWN")
+    })
     test("no CRL", () => expect(codeOf({ trusted: open({ noCrls: true }) })).toBe("REVOCATION_NOT_COVERED"))
+  })
+})
+
+describe("certificates and envelopes that the service never makes", () => {
+  const open = policyOf({ trustStore: STORE })
+  const email = (address: string) =>
+    extension(EXTENSION.subjectAltName.oid, false, sequence(implicit(1, ascii(address))))
+  const issuedBy = { signer: ours.issuer.issuingSigner, commonName: "Test Issuer" }
+  const { signer, assemble } = ours.signature()
+  const leafWith = (more: readonly Uint8Array[]) =>
+    certificate(
+      { signer, commonName: "web", serial: BigInt(`0x${hexEncode(serialOf(4711))}`), keyUsage: [0], more },
+      issuedBy,
+    )
+  const above = [ours.issuer.issuing, ours.issuer.root]
+  /** Without the headers that name issuer, serial and number. */
+  const unnamed = (by: Signer, chain: readonly Uint8Array[]) => {
+    const { payload, protected: encoded } = JSON.parse(utf8Decode(envelope))
+    const header = JSON.parse(utf8Decode(base64urlDecode(encoded)))
+    for (const name of Object.keys(header)) if (name.startsWith("io.sealwright.")) delete header[name]
+    const text = base64urlEncode(utf8(JSON.stringify(header)))
+    const signingInput = utf8(`${text}.${payload}`)
+    const unsigned = { payload, protected: text, signingInput, scheme: by.scheme }
+    return assembleEnvelope(unsigned, by.sign(signingInput), chain, "test/1")
+  }
+
+  test("no identity, or one of another host, under the publisher's root", () => {
+    expect(codeOf({ policy: open, envelopes: [assemble([leafWith([]), ...above])] })).toBe("IDENTITY_MALFORMED")
+    const evil = leafWith([email("web@evil.example.test")])
+    expect(codeOf({ policy: open, envelopes: [assemble([evil, ...above])] })).toBe("IDENTITY_MALFORMED")
+    const right = leafWith([email("web@sign.example.test")])
+    expect(codeOf({ policy: open, envelopes: [assemble([right, ...above])] })).toBe("ACCEPTED")
+  })
+  test("no number", () => {
+    const leaf = leafWith([email("web@sign.example.test")])
+    expect(codeOf({ policy: open, envelopes: [unnamed(signer, [leaf, ...above])] })).toBe("SIGNATURE_UNNUMBERED")
+  })
+  test("a self-signed signing key that is trusted itself has nobody to revoke it", () => {
+    const own = makeSigner("ecdsa-p256-sha256")
+    const self = certificate({ signer: own, commonName: "web", keyUsage: [0] })
+    const root = pemEncode("CERTIFICATE", self)
+    const direct = { trustStore: [{ trustedRoots: [{ root }] }] }
+    const envelopes = [unnamed(own, [self])]
+    expect(codeOf({ policy: policyOf(direct), envelopes })).toBe("REVOCATION_UNKNOWN")
+    const off = policyOf({ ...direct, optionalChecks: { signatureRescinded: false } })
+    const verdict = ask({ policy: off, envelopes, trusted })
+    expect(verdict.code).toBe("ACCEPTED")
+    expect(verdict.checks).toContainEqual(expect.objectContaining({ check: "anchor", outcome: "warn" }))
   })
 })
 
@@ -343,6 +409,14 @@ describe("parties (R22)", () => {
     expect(codeOf({ policy: two, envelopes, trusted: [trusted, theirs] })).toBe("ACCEPTED")
     expect(codeOf({ policy: two, envelopes, trusted: [trusted] })).toBe("PARTIES_UNDECIDED")
     expect(codeOf({ policy: two, envelopes: [envelope], trusted: [trusted, theirs] })).toBe("PARTIES_MISSING")
+  })
+  test("three signers for two places", () => {
+    const identities = ["web", "other", "third"].map((name) => `${name}@sign.example.test`)
+    const places = [{ name: "a", identities }, { name: "b", identities }, company]
+    const crowded = policyOf({ trustStore: STORE, parties: places })
+    const envelopes = [envelope, signedByOther, ours.sign({ profile: "third", number: 4730 })]
+    expect(codeOf({ policy: crowded, envelopes })).toBe("PARTIES_MISSING")
+    expect(codeOf({ policy: policyOf({ trustStore: STORE, parties: places.slice(0, 2) }), envelopes })).toBe("ACCEPTED")
   })
   test("one of two is enough when one is asked for", () => {
     const one = policyOf({ trustStore: STORE, parties: [web, second], require: { atLeast: 1 } })

@@ -225,7 +225,7 @@ function targets(input: BundleInput): TufSource {
 function* target(input: BundleInput, tuf: TufTrusted, path: string): Step<Uint8Array> {
   const found = yield* readTarget(tuf, targets(input), path, MAX_BYTES[path] as number)
   if (!found.accepted) throw new Refusal(found.refusal.code, found.refusal.subject, found.refusal.detail)
-  if (found.role !== ROLES[path]) throw new Refusal("TUF_TARGET_UNKNOWN", path, `${found.role} may not speak for it`)
+  if (found.role !== ROLES[path]) throw new Refusal("BUNDLE_MALFORMED", path, `${found.role} may not speak for it`)
   return found.bytes
 }
 
