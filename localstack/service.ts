@@ -86,7 +86,13 @@ export async function startService(options: LocalServiceOptions): Promise<LocalS
       return { name, folder: bundle, environment, timeoutSec: TIMEOUT_SEC[name as FunctionName], maxConcurrency: 2 }
     }),
   })
-  const lambda = await startInvokeApi({ functions, region: REGION, credentials: principals.lookup, clock, report: (name, failure) => log(`[${name}] ${failure}`) })
+  const lambda = await startInvokeApi({
+    functions,
+    region: REGION,
+    credentials: principals.lookup,
+    clock,
+    report: (name, failure) => log(`[${name}] ${failure}`),
+  })
   for (const [name, environment] of environments)
     Object.assign(
       environment,

@@ -7,6 +7,7 @@ import { openS3Objects } from "@sealwright/adapters/s3"
 import { isServiceError, ServiceError } from "@sealwright/core/errors"
 import { readHead } from "@sealwright/core/ledger/publication"
 import type { PublishPorts } from "@sealwright/core/publish/edition"
+import { nextExpiry } from "@sealwright/core/publish/expiry"
 import { publish } from "@sealwright/core/publish/flow"
 import { runSync } from "@sealwright/verifier/node-crypto"
 import { type ApiEvent, callerOf } from "../http/event.ts"
@@ -50,6 +51,9 @@ async function run(force: boolean) {
   const head = await readHead(ports.table)
   const ageSec = head?.committedAt === undefined ? 0 : (clock().getTime() - head.committedAt.getTime()) / 1000
   emitMetric("PublicationAge", ageSec, "Seconds", clock())
+  const expiry = await nextExpiry(ports.table)
+  if (expiry !== undefined)
+    emitMetric("DaysToExpiry", (expiry.at.getTime() - clock().getTime()) / 86_400_000, "Count", clock())
   log({ epoch: outcome.epoch, published: outcome.published, idle: outcome.idle })
   return outcome
 }

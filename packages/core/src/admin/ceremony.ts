@@ -7,13 +7,13 @@ import { auditItem } from "../ledger/audit.ts"
 import { keys } from "../ledger/keys.ts"
 import { firstPublicationHead } from "../ledger/publication.ts"
 import { deploymentItem, findDeployment, newIssuerWrites, readDeployment, readIssuer } from "../ledger/trust.ts"
-import { type TufDocument, tufDocumentItem } from "../ledger/tuf-documents.ts"
+import { type TufDocument, tufDocumentItem, tufDocuments } from "../ledger/tuf-documents.ts"
 import type { AuditEntry, Deployment, Issuer, ProfileAlgorithm } from "../model.ts"
 import { ulid } from "../names.ts"
 import type { Clock, KeyMaker, KeyReference, Table } from "../ports.ts"
 import { noteChangeNow } from "../publish/changes.ts"
 import { trustBundleOf } from "../publish/lists.ts"
-import { fileOf, namedKey, rootMetadata, targetsMetadata } from "../publish/tuf.ts"
+import { fileOf, namedKey, rootMetadata, targetsMetadata, tufExpiry } from "../publish/tuf.ts"
 import { wholeSeconds } from "../sign/rules.ts"
 import { type CertifyPorts, certifyIssuer, certifyRoot, issuerKeyId, type Names } from "./certificates.ts"
 
@@ -40,12 +40,13 @@ const YEAR_MS = 366 * 86_400_000
 
 /**
  * Sets a deployment up, once: root key and certificate, TUF keys, public host names. Safe to repeat: keys are found again by name, and a
- * repeat with the same names answers what stands; with other names it is refused, because the names are in certificates already.
+ * repeat with the same names answers what stands, and renews TUF root and targets when that is due; with other names it is refused, because
+ * the names are in certificates already.
  * @throws ServiceError ALREADY_EXISTS, SIGNER_UNAVAILABLE
  */
 export async function holdCeremony(ports: AdminPorts, request: CeremonyRequest, actor: Actor): Promise<Deployment> {
   const standing = await findDeployment(ports.table)
-  if (standing !== undefined) return sameNames(standing, request)
+  if (standing !== undefined) return await renewTufDocuments(ports, sameNames(standing, request), actor)
   const now = wholeSeconds(ports.clock())
   const make = (name: string, purpose: Parameters<KeyMaker["create"]>[1]) =>
     ports.maker.create(name, purpose, "ecdsa-p256-sha256")
@@ -101,6 +102,31 @@ async function signTufDocuments(ports: AdminPorts, deployment: Deployment, now: 
   const root = rootMetadata(ports.digest, tuf, 1, now)
   const targets = targetsMetadata(ports.digest, tuf, fileOf(ports.digest, bundle), 1, now)
   return { root: await signTuf(ports, tuf.root, root), targets: await signTuf(ports, tuf.targets, targets) }
+}
+
+/** A repeated ceremony signs root and targets anew, one version up, once less than half of their life remains (R18). */
+async function renewTufDocuments(ports: AdminPorts, deployment: Deployment, actor: Actor): Promise<Deployment> {
+  const now = wholeSeconds(ports.clock())
+  const { tuf } = deployment
+  const bundle = canonicalJson(trustBundleJson(trustBundleOf(deployment)))
+  for (const role of ["root", "targets"] as const) {
+    const newest = (await tufDocuments(ports.table, role)).at(-1)
+    if (
+      newest === undefined ||
+      newest.expires.getTime() - now.getTime() > (tufExpiry(role, now).getTime() - now.getTime()) / 2
+    )
+      continue
+    const version = newest.version + 1
+    const signed =
+      role === "root"
+        ? rootMetadata(ports.digest, tuf, version, now)
+        : targetsMetadata(ports.digest, tuf, fileOf(ports.digest, bundle), version, now)
+    await noteChangeNow(ports.table, [
+      { put: tufDocumentItem(role, await signTuf(ports, tuf[role], signed)), if: { absent: true } },
+      { put: auditItem(adminEntry(ports, actor, `ceremony.renew.${role}`, `tuf/${version}.${role}.json`)) },
+    ])
+  }
+  return deployment
 }
 
 async function signTuf(ports: AdminPorts, key: KeyReference, signed: Root | Targets): Promise<TufDocument> {

@@ -10,6 +10,7 @@ import {
   authorizeSubject,
   checkSubjects,
   planExpiry,
+  requireActiveIssuer,
   SUBJECTS_PER_TRANSACTION,
   type SubjectRequest,
   wholeSeconds,
@@ -76,8 +77,9 @@ export function createSigner(ports: SignPorts): Signer {
   /** A refusal by what is remembered counts only after a fresh look. */
   async function admit(request: SignRequest): Promise<Standing> {
     const now = wholeSeconds(clock())
-    const check = ({ profile }: Standing) => {
+    const check = ({ profile, issuer }: Standing) => {
       authorizeCaller(profile, request.principal)
+      requireActiveIssuer(issuer)
       planExpiry(profile, request.expiresAt, now)
     }
     const known = await pool.standing(request.profile, false)
@@ -98,6 +100,7 @@ export function createSigner(ports: SignPorts): Signer {
     for (let attempt = 0; attempt < LEASE_ATTEMPTS; attempt++) {
       const standing = await pool.standing(request.profile, attempt > 0)
       authorizeCaller(standing.profile, request.principal)
+      requireActiveIssuer(standing.issuer)
       for (const subject of pending) authorizeSubject(standing.profile, subject)
       const grant = await pool.take(standing, pending.length)
       if (grant === undefined) continue
