@@ -17,6 +17,9 @@ import { problemResponses } from "../http/problem-responses.ts"
 import { type Reply, reply } from "../http/reply.ts"
 import { readSettings } from "../http/settings.ts"
 
+/** Epochs that one wake-up publishes at most; the schedule goes on from there. */
+const MAX_ROUNDS = 4
+
 const settings = readSettings(process.env, "table", "bucket", "crlFunction")
 const invoke = openInvoke()
 const ports: PublishPorts = {
@@ -43,7 +46,14 @@ const viaApi = middy<ApiEvent, Reply>()
 /** An API event publishes at once; a wake-up or the schedule publishes when something changed or is due. */
 export const handler = async (event: unknown, context: Parameters<typeof viaApi>[1]): Promise<unknown> => {
   if (isApiEvent(event)) return await viaApi(event, context)
-  return await run(false).catch(tolerateOthers)
+  return await drain().catch(tolerateOthers)
+}
+
+/** What came in while an epoch was published goes into the next at once: whoever woke this function for it found it busy. */
+async function drain() {
+  let outcome = await run(false)
+  for (let round = 1; round < MAX_ROUNDS && outcome.published; round++) outcome = await run(false)
+  return outcome
 }
 
 async function run(force: boolean) {
