@@ -36,7 +36,13 @@ export const PROFILE: ProfileSettings = {
 }
 
 /** A whole service over memory, with a clock that the test moves. `wrap` puts something between the flows and a store. */
-export function createService(wrap: { table?: (table: Table) => Table; objects?: (objects: Objects) => Objects; keys?: (keys: SigningKeys) => SigningKeys } = {}) {
+export function createService(
+  wrap: {
+    table?: (table: Table) => Table
+    objects?: (objects: Objects) => Objects
+    keys?: (keys: SigningKeys) => SigningKeys
+  } = {},
+) {
   const memory = { table: createMemoryTable(), objects: createMemoryObjects(), keys: createMemoryKeys() }
   const table = wrap.table?.(memory.table) ?? memory.table
   const objects = wrap.objects?.(memory.objects) ?? memory.objects
@@ -67,15 +73,19 @@ export function createService(wrap: { table?: (table: Table) => Table; objects?:
       await holdCeremony(ports, { ...NAMES, algorithm, rootYears: 10 }, ADMIN)
       await createIssuer(ports, { name: "ci", algorithm, days: 1000 }, ADMIN)
     },
-    profile: (name: string, settings: Partial<ProfileSettings> = {}) => createProfile(ports, name, { ...PROFILE, ...settings }, ADMIN),
+    profile: (name: string, settings: Partial<ProfileSettings> = {}) =>
+      createProfile(ports, name, { ...PROFILE, ...settings }, ADMIN),
     signer: () => createSigner(ports),
-    revoke: (target: RevocationRequestTarget, reason: "keyCompromise" | "certificateHold" | "superseded" = "keyCompromise") =>
-      revoke(ports, { target, reason, comment: "", effectiveAt: undefined, ...ADMIN }),
+    revoke: (
+      target: RevocationRequestTarget,
+      reason: "keyCompromise" | "certificateHold" | "superseded" = "keyCompromise",
+    ) => revoke(ports, { target, reason, comment: "", effectiveAt: undefined, ...ADMIN }),
     publish: (force = false) => publish(ports, force),
   }
 }
 
-export const digestOf = (seed: string) => `sha256:${Buffer.from(digest("sha256", new TextEncoder().encode(seed))).toString("hex")}`
+export const digestOf = (seed: string) =>
+  `sha256:${Buffer.from(digest("sha256", new TextEncoder().encode(seed))).toString("hex")}`
 
 export function signRequest(seeds: readonly string[], more: Partial<SignRequest> = {}): SignRequest {
   return {
