@@ -116,7 +116,7 @@ export function revoker(world: World, kinds: readonly RevocationKind[]): ActorLi
         ? ({ kind, profile: "held", from: new Date(world.now) } as const)
         : kind === "signature" && picked !== undefined
           ? ({ kind, signature: picked.id } as const)
-          : ({ kind: "artifact", digest: picked?.digest ?? digestOf("unsigned") } as const)
+          : ({ kind: "artifact", digest: picked?.digest ?? digestOf(`unsigned ${ports.random(1)[0]}`) } as const)
     const request = { target, reason: "keyCompromise", comment: "", effectiveAt: undefined, ...ADMIN } as const
     const acknowledged = await tried(world, "revoker", ports, () => revoke(ports, request))
     if (acknowledged === undefined) return

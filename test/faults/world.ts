@@ -7,8 +7,9 @@ import { isServiceError } from "@sealwright/core/errors"
 import type { Item, Objects, RandomBytes, SigningKeys, Table, Write } from "@sealwright/core/ports"
 import { makeCrl } from "@sealwright/core/publish/crl"
 import { publish } from "@sealwright/core/publish/flow"
-import { createSigner, type SignRequest } from "@sealwright/core/sign/flow"
+import { createSigner } from "@sealwright/core/sign/flow"
 import { bytesEqual, hexDecode, hexEncode } from "@sealwright/formats/bytes"
+import { parseCrl } from "@sealwright/formats/crl"
 import { checkSuccessor, type ListJson, readEdition } from "../support/edition-check.ts"
 import { cheapEphemeralKey, createCheapKeys, runCheap } from "../support/fakes-crypto.ts"
 import { type Around, type FaultyPorts, withFaults } from "../support/fakes-faults.ts"
@@ -29,6 +30,12 @@ interface Promised {
   readonly epoch: number
 }
 
+interface TakenLease {
+  readonly first: number
+  readonly size: number
+  readonly nonce: Uint8Array
+}
+
 export type Ports = ReturnType<World["portsOf"]>
 
 const START = new Date("2026-11-21T09:00:00Z")
@@ -46,6 +53,8 @@ export class World {
   /** what a change of the flows under test does to an actor's ports */
   mutate: (ports: FaultyPorts, actor: string) => FaultyPorts = (ports) => ports
   now = START
+  readonly #leases: TakenLease[] = []
+  readonly #heads = new Map<string, number>()
   readonly #draw: () => number
   readonly #watched: FaultyPorts
 
@@ -163,9 +172,12 @@ export class World {
     const watched = async (writes: readonly Write[]) => {
       const result = await table.transact(writes)
       if (result.committed)
-        for (const write of writes)
+        for (const write of writes) {
+          if ("put" in write && write.put.pk.startsWith("leases#"))
+            this.#leases.push(write.put as unknown as TakenLease)
           if ("put" in write && write.put.sk === "record" && this.suspended.has(String(write.put.profile)))
             this.fail(`D3: ${String(write.put.id)} was recorded after the suspension was acknowledged`)
+        }
       return result
     }
     return {
@@ -176,14 +188,18 @@ export class World {
     }
   }
 
-  /** I3: each time the pointer moves, it names a set that is complete. */
+  /** I3: no head goes back, and each time the pointer moves, it names a set that is complete. */
   #watchObjects(objects: Objects): Objects {
     return {
       get: (key, maxBytes) => objects.get(key, maxBytes),
       create: (key, bytes, headers) => objects.create(key, bytes, headers),
       replace: async (key, bytes, etag, headers) => {
         const result = await objects.replace(key, bytes, etag, headers)
-        if (key !== "tuf/timestamp.json" || result === "changed") return result
+        if (result === "changed") return result
+        const position = positionOf(key, bytes)
+        if (position < (this.#heads.get(key) ?? 0)) this.fail(`I3: ${key} went back to ${position}`)
+        this.#heads.set(key, position)
+        if (key !== "tuf/timestamp.json") return result
         const edition = await readEdition(async (name) => (await objects.get(name, Number.MAX_SAFE_INTEGER))?.bytes)
         for (const problem of edition.problems) this.fail(`I3: ${problem}`)
         if (edition.list !== undefined) this.editions.push(edition.list)
@@ -199,24 +215,21 @@ export class World {
         const signature = await keys.sign(key, message)
         const number = numberOf(key.keyId, message)
         if (number === undefined) return signature
-        const lease = this.table
-          .dump()
-          .find(
-            (item) =>
-              item.pk.startsWith("leases#") &&
-              Number(item.first) <= number.value &&
-              number.value < Number(item.first) + Number(item.size),
-          )
+        const lease = this.#leases.find(({ first, size }) => first <= number.value && number.value < first + size)
         if (lease === undefined) this.fail(`I4: a key was used for ${number.value}, which nobody had leased`)
-        else if (
-          number.serial !== undefined &&
-          number.serial.slice(2, 18) !== saltOf(lease.nonce as Uint8Array, number.value)
-        )
+        else if (number.serial !== undefined && number.serial.slice(2, 18) !== saltOf(lease.nonce, number.value))
           this.fail(`I4: the serial of ${number.value} is not of its lease`)
         return signature
       },
     }
   }
+}
+
+/** CRL number, or epoch: what never falls in a head. */
+function positionOf(key: string, bytes: Uint8Array): number {
+  if (key.endsWith(".crl")) return Number(parseCrl(bytes).crlNumber)
+  const head = JSON.parse(Buffer.from(bytes).toString())
+  return head.epoch ?? head.signed.version
 }
 
 /** Which number a key is asked to sign for: in the serial of a leaf, or in the protected header of an envelope. */
@@ -268,5 +281,3 @@ export async function preparedItems(): Promise<Item[]> {
   await createProfile(ports, "held", { ...PROFILE, keyMode: "held" }, ADMIN)
   return world.table.dump()
 }
-
-export type { SignRequest }

@@ -12,6 +12,10 @@ export function randomFrom(seed: number): () => number {
   }
 }
 
+/** A call after which its actor sleeps, and for how many calls of others at most. */
+const PAUSE_SHARE = 0.02
+const LONGEST_PAUSE = 200
+
 /** What happens to a call when its turn comes. `late`: it is reported as failed, and applied at some later moment all the same. */
 type Fate = "done" | "fails-before" | "fails-after" | "late" | "crash-before" | "crash-after"
 
@@ -27,6 +31,8 @@ interface Actor {
   readonly life: (around: Around) => Promise<void>
   generation: number
   pausedUntil: number
+  /** how often it is picked, against others: in each run some are fast and some slow */
+  pace: number
   ended: boolean
 }
 
@@ -48,7 +54,15 @@ export async function runSchedule(
   options: ScheduleOptions,
 ): Promise<{ readonly errors: unknown[]; readonly steps: number }> {
   const { random, maxSteps } = options
-  const actors = options.actors.map((actor): Actor => ({ ...actor, generation: 0, pausedUntil: 0, ended: false }))
+  const actors = options.actors.map(
+    (actor): Actor => ({
+      ...actor,
+      generation: 0,
+      pausedUntil: 0,
+      pace: 4 ** Math.floor(random() * 3),
+      ended: false,
+    }),
+  )
   const errors: unknown[] = []
   let parked: Parked[] = []
 
@@ -79,7 +93,14 @@ export async function runSchedule(
   }
 
   /** Requests that are on their way though nobody waits for them. */
-  const ghost: Actor = { name: "late", life: async () => undefined, generation: 0, pausedUntil: 0, ended: true }
+  const ghost: Actor = {
+    name: "late",
+    life: async () => undefined,
+    generation: 0,
+    pausedUntil: 0,
+    pace: 1,
+    ended: true,
+  }
 
   function crash(actor: Actor): void {
     actor.generation++
@@ -104,6 +125,15 @@ export async function runSchedule(
     )
   }
 
+  function pick(from: readonly Parked[]): Parked {
+    let left = random() * from.reduce((sum, { actor }) => sum + actor.pace, 0)
+    for (const entry of from) {
+      left -= entry.actor.pace
+      if (left < 0) return entry
+    }
+    return from.at(-1) as Parked
+  }
+
   function fateOf(call: PortCall, calm: boolean): Fate {
     const draw = random()
     if (calm || draw >= options.faultShare + options.crashShare) return "done"
@@ -119,9 +149,9 @@ export async function runSchedule(
     options.onStep(step)
     const awake = parked.filter(({ actor }) => actor.pausedUntil <= step)
     const from = awake.length > 0 ? awake : parked
-    const next = from[Math.floor(random() * from.length)] as Parked
+    const next = pick(from)
     parked.splice(parked.indexOf(next), 1)
-    if (random() < 0.02) next.actor.pausedUntil = step + Math.floor(random() * 60)
+    if (random() < PAUSE_SHARE) next.actor.pausedUntil = step + Math.floor(random() * LONGEST_PAUSE)
     await next.go(fateOf(next.call, step > maxSteps))
   }
 }
