@@ -1,11 +1,14 @@
 import { mkdir, writeFile } from "node:fs/promises"
-import { join } from "node:path"
+import { dirname, join } from "node:path"
+import { fileURLToPath } from "node:url"
 import { type BuildOptions, build } from "esbuild"
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
 
 /**
  * How a function becomes one file, on this machine and in the CDK app alike. CommonJS, because an ES module that
  * imports node:http loads fetch with it; `module` before `main`, because the SDK's `main` builds are twice as long.
- * Nothing is external: what was tested is what runs, whatever SDK a runtime brings.
+ * Nothing is external: what was tested is what runs, whatever SDK a runtime brings. Credentials come from the environment alone.
  */
 export const BUNDLING = {
   bundle: true,
@@ -17,6 +20,7 @@ export const BUNDLING = {
   sourcemap: false,
   legalComments: "none",
   external: [],
+  alias: { "@aws-sdk/credential-provider-node": join(root, "functions", "http", "environment-credentials.ts") },
 } as const satisfies BuildOptions
 
 export interface BundledFunction {

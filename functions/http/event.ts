@@ -1,4 +1,5 @@
 import { ServiceError } from "@sealwright/core/errors"
+import type { Actor } from "@sealwright/core/ledger/audit"
 import { principalOf } from "@sealwright/core/names"
 import type { Digest } from "@sealwright/core/ports"
 import { base64Decode, hexEncode, utf8 } from "@sealwright/formats/bytes"
@@ -21,11 +22,6 @@ export interface ApiEvent {
   }
 }
 
-export interface Caller {
-  readonly principal: string
-  readonly requestId: string
-}
-
 export const MAX_BODY_BYTES = 256 * 1024
 const MAX_DEPTH = 8
 
@@ -33,7 +29,7 @@ const MAX_DEPTH = 8
  * Who calls, from the SigV4 context alone and never from the body (D10).
  * @throws ServiceError CALLER_NOT_LISTED for a caller that is neither a role nor a user
  */
-export function callerOf(event: ApiEvent): Caller {
+export function callerOf(event: ApiEvent): Actor {
   const arn = event.requestContext.authorizer?.iam?.userArn ?? ""
   const principal = principalOf(arn)
   if (principal === undefined)

@@ -7,6 +7,7 @@ import { openS3Objects } from "@sealwright/adapters/s3"
 import { isServiceError, ServiceError } from "@sealwright/core/errors"
 import { readHead } from "@sealwright/core/ledger/publication"
 import type { PublishPorts } from "@sealwright/core/publish/edition"
+import { nextExpiry } from "@sealwright/core/publish/expiry"
 import { publish } from "@sealwright/core/publish/flow"
 import { runSync } from "@sealwright/verifier/node-crypto"
 import { type ApiEvent, callerOf } from "../http/event.ts"
@@ -15,6 +16,9 @@ import { emitMetric } from "../http/metrics.ts"
 import { problemResponses } from "../http/problem-responses.ts"
 import { type Reply, reply } from "../http/reply.ts"
 import { readSettings } from "../http/settings.ts"
+
+/** Epochs that one wake-up publishes at most; the schedule goes on from there. */
+const MAX_ROUNDS = 4
 
 const settings = readSettings(process.env, "table", "bucket", "crlFunction")
 const invoke = openInvoke()
@@ -42,7 +46,14 @@ const viaApi = middy<ApiEvent, Reply>()
 /** An API event publishes at once; a wake-up or the schedule publishes when something changed or is due. */
 export const handler = async (event: unknown, context: Parameters<typeof viaApi>[1]): Promise<unknown> => {
   if (isApiEvent(event)) return await viaApi(event, context)
-  return await run(false).catch(tolerateOthers)
+  return await drain().catch(tolerateOthers)
+}
+
+/** What came in while an epoch was published goes into the next at once: whoever woke this function for it found it busy. */
+async function drain() {
+  let outcome = await run(false)
+  for (let round = 1; round < MAX_ROUNDS && outcome.published; round++) outcome = await run(false)
+  return outcome
 }
 
 async function run(force: boolean) {
@@ -50,6 +61,9 @@ async function run(force: boolean) {
   const head = await readHead(ports.table)
   const ageSec = head?.committedAt === undefined ? 0 : (clock().getTime() - head.committedAt.getTime()) / 1000
   emitMetric("PublicationAge", ageSec, "Seconds", clock())
+  const expiry = await nextExpiry(ports.table)
+  if (expiry !== undefined)
+    emitMetric("DaysToExpiry", (expiry.at.getTime() - clock().getTime()) / 86_400_000, "Count", clock())
   log({ epoch: outcome.epoch, published: outcome.published, idle: outcome.idle })
   return outcome
 }

@@ -3,18 +3,11 @@ import { openDynamoTable } from "@sealwright/adapters/dynamodb"
 import { makeEphemeralKey } from "@sealwright/adapters/ephemeral-key"
 import { openKmsKeys } from "@sealwright/adapters/kms"
 import { clock, digest, randomBytes } from "@sealwright/adapters/platform"
+import type { Actor } from "@sealwright/core/ledger/audit"
 import { recordRefusal } from "@sealwright/core/records/refusals"
 import { createSigner, type SignRequest } from "@sealwright/core/sign/flow"
 import { runSync } from "@sealwright/verifier/node-crypto"
-import {
-  type ApiEvent,
-  bodyDigest,
-  bodyOf,
-  type Caller,
-  callerOf,
-  idempotencyKeyOf,
-  pathParameter,
-} from "../http/event.ts"
+import { type ApiEvent, bodyDigest, bodyOf, callerOf, idempotencyKeyOf, pathParameter } from "../http/event.ts"
 import { problemResponses } from "../http/problem-responses.ts"
 import { problemOf, type Reply, reply } from "../http/reply.ts"
 import { check, dateOf, signSchema } from "../http/schemas.ts"
@@ -49,7 +42,7 @@ export const handler = middy<ApiEvent, Reply>()
     })
   })
 
-function parseSignRequest(event: ApiEvent, caller: Caller): { readonly request: SignRequest; readonly batch: boolean } {
+function parseSignRequest(event: ApiEvent, caller: Actor): { readonly request: SignRequest; readonly batch: boolean } {
   const body = bodyOf(event)
   const parsed = check(signSchema, body)
   const entries = "subjects" in parsed ? parsed.subjects : [parsed]
@@ -64,6 +57,6 @@ function parseSignRequest(event: ApiEvent, caller: Caller): { readonly request: 
   return { request, batch: "subjects" in parsed }
 }
 
-function auditRefusal(event: ApiEvent, caller: Caller, refused: Parameters<typeof problemOf>[0]): Promise<void> {
+function auditRefusal(event: ApiEvent, caller: Actor, refused: Parameters<typeof problemOf>[0]): Promise<void> {
   return recordRefusal(ports, caller, event.routeKey, event.rawPath, refused.code)
 }

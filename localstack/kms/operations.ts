@@ -1,3 +1,7 @@
+/**
+ * All operations of the embedded KMS, one small function each. One file, because they share how a key is named, found
+ * and refused by its state, and a reader compares them with the table of key states in AWS's documentation.
+ */
 import { createPublicKey, generateKeyPair, type KeyObject, randomUUID } from "node:crypto"
 import { promisify } from "node:util"
 import { ALGORITHMS, type AlgorithmName, KEY_SPECS, type KeySpec, keySpecRow } from "./algorithms.ts"
@@ -58,6 +62,8 @@ export function resourceOf(input: Input, context: OperationContext): string {
 async function createKey(input: Input, context: OperationContext): Promise<Output> {
   const spec = read.oneOf(input, "KeySpec", SPEC_NAMES, read.optionalText(input, "CustomerMasterKeySpec") as KeySpec)
   read.oneOf(input, "KeyUsage", ["SIGN_VERIFY"])
+  read.oneOf(input, "Origin", ["AWS_KMS"], "AWS_KMS")
+  if (read.flag(input, "MultiRegion")) throw new KmsError("ValidationException", "This emulator has one Region.")
   const tags = read.tags(input)
   const policy = read.optionalText(input, "Policy", 32768)
   const row: KeyRow = {

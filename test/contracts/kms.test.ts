@@ -1,4 +1,6 @@
+import { spawn } from "node:child_process"
 import * as crypto from "node:crypto"
+import { once } from "node:events"
 import { mkdtempSync, readdirSync, rmSync, statSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -249,6 +251,17 @@ test("tags and policies are kept as given, bad ones refused", async () => {
   await expect(malformed).rejects.toEqual(named("MalformedPolicyDocumentException"))
 })
 
+test.each([
+  ["another usage", { KeyUsage: "ENCRYPT_DECRYPT" }],
+  ["no usage", { KeyUsage: undefined }],
+  ["a symmetric key", { KeySpec: "SYMMETRIC_DEFAULT" }],
+  ["imported material", { Origin: "EXTERNAL" }],
+  ["several Regions", { MultiRegion: true }],
+] as const)("CreateKey refuses %s", async (_, change) => {
+  const creating = new CreateKeyCommand({ KeySpec: "ECC_NIST_P256", KeyUsage: "SIGN_VERIFY", ...change })
+  await expect(client.send(creating)).rejects.toEqual(named("ValidationException"))
+})
+
 test("ListKeys pages through every key once", async () => {
   const made = [await createKey(), await createKey(), await createKey()]
   const seen: (string | undefined)[] = []
@@ -319,6 +332,40 @@ describe("the fault hook", () => {
     await expect(signing(KeyId)).rejects.toThrow()
     expect(countOf(KeyId)).toBe(0)
   })
+})
+
+test("what was answered is still there after SIGKILL: the key, its alias and the Sign call", async () => {
+  const dataDir = join(folder, "killed")
+  const program = `
+    import { startKms } from ${JSON.stringify(new URL("../../localstack/kms/server.ts", import.meta.url).href)}
+    const caller = ${JSON.stringify(CALLER)}
+    const kms = await startKms({
+      dataDir: ${JSON.stringify(dataDir)}, region: "${REGION}", accountId: "${ACCOUNT}",
+      credentials: () => ({ secretAccessKey: caller.secretAccessKey, caller }), clock: () => new Date(),
+    })
+    process.stdout.write(kms.url)
+  `
+  const child = spawn(process.execPath, ["--input-type=module", "-e", program], {
+    stdio: ["ignore", "pipe", "inherit"],
+  })
+  const [url] = await once(child.stdout, "data")
+  const writer = clientOf(String(url))
+  const created = await writer.send(new CreateKeyCommand({ KeySpec: "ECC_NIST_P256", KeyUsage: "SIGN_VERIFY" }))
+  const KeyId = created.KeyMetadata?.KeyId as string
+  await writer.send(new CreateAliasCommand({ AliasName: "alias/killed", TargetKeyId: KeyId }))
+  const signing = { KeyId: "alias/killed", SigningAlgorithm: "ECDSA_SHA_256", Message: Buffer.from("m") } as const
+  await writer.send(new SignCommand(signing))
+  const exit = once(child, "exit")
+  child.kill("SIGKILL")
+  await exit
+  writer.destroy()
+
+  const after = await start(dataDir)
+  const reader = clientOf(after.url)
+  expect(after.signCalls()).toMatchObject([{ keyId: KeyId, errorCode: undefined }])
+  expect((await reader.send(new SignCommand(signing))).KeyId).toContain(KeyId)
+  reader.destroy()
+  await after.close()
 })
 
 test("keys, aliases, tags, states and Sign calls outlive the process; key files are the owner's alone", async () => {

@@ -110,6 +110,13 @@ test.each([
   expect(answer.text).not.toContain("0123")
 })
 
+test.each(["/crl/..%2fprivate/secret", "/crl/..%5Cprivate", "/crl\\private", "/crl/%2E%2E/private"])(
+  "%s reaches no reader, whatever it makes of dots",
+  (path) => {
+    expect(keyOf(path)).toBeUndefined()
+  },
+)
+
 test("a path longer than S3's longest key names nothing", () => {
   expect(keyOf(`/${"a".repeat(1023)}`)).toBe("a".repeat(1023))
   expect(keyOf(`/${"a".repeat(1024)}`)).toBeUndefined()

@@ -94,6 +94,30 @@ test("a private key with leading zeros signs", () => {
   expect(crypto.verify("sha256", Buffer.from("m"), crypto.createPublicKey(privateKey), signature)).toBe(true)
 })
 
+test("s plus the group order, the same number to a careless verifier, is refused", () => {
+  const order = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n
+  const { privateKey } = crypto.generateKeyPairSync("ec", { namedCurve: "P-256" })
+  const key = ecdsaKey(privateKey)
+  const digest = crypto.createHash("sha256").update("m").digest()
+  const plain = crypto.sign("sha256", Buffer.from("m"), { key: privateKey, dsaEncoding: "ieee-p1363" })
+  const der = (...numbers: bigint[]) => {
+    const integers = numbers.map((number) => {
+      const bytes = Buffer.from(`00${number.toString(16).padStart(66, "0")}`, "hex")
+      const from = bytes.findIndex((byte, i) => byte !== 0 || (bytes[i + 1] as number) >= 0x80)
+      return Buffer.from([2, bytes.length - from, ...bytes.subarray(from)])
+    })
+    const body = Buffer.concat(integers)
+    return Uint8Array.of(0x30, body.length, ...body)
+  }
+  const [r, s] = [plain.subarray(0, 32), plain.subarray(32)].map((part) => BigInt(`0x${part.toString("hex")}`)) as [
+    bigint,
+    bigint,
+  ]
+  expect(verifyDigest(key, digest, der(r, s))).toBe(true)
+  expect(verifyDigest(key, digest, der(r, s + order))).toBe(false)
+  expect(verifyDigest(key, digest, der(r + order, s))).toBe(false)
+})
+
 test("an Ed25519 key is no ECDSA key", () => {
   expect(() => ecdsaKey(crypto.generateKeyPairSync("ed25519").privateKey)).toThrow(TypeError)
 })

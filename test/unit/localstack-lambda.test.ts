@@ -1,3 +1,5 @@
+import { spawn } from "node:child_process"
+import { once } from "node:events"
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -217,6 +219,29 @@ describe("Invoke over HTTP, with the AWS SDK", () => {
     await refusal({ FunctionName: "echo" }, stranger).toMatchObject({ name: "InvalidSignatureException" })
     stranger.destroy()
   })
+})
+
+test("a function does not outlive a host that is killed", async () => {
+  const program = `
+    import { createFunctions } from ${JSON.stringify(new URL("../../localstack/lambda/functions.ts", import.meta.url).href)}
+    const functions = createFunctions({
+      region: "${REGION}", accountId: "${ACCOUNT}", log: () => {}, clock: () => new Date(),
+      functions: [{ name: "faulty", folder: ${JSON.stringify(join(folder, "out", "faulty"))}, environment: {}, timeoutSec: 5 }],
+    })
+    process.stdout.write((await functions.invoke("faulty", "{}")).payload)
+  `
+  const host = spawn(process.execPath, ["--input-type=module", "-e", program], { stdio: ["ignore", "pipe", "inherit"] })
+  const [pid] = await once(host.stdout, "data")
+  const isAlive = () => {
+    try {
+      return process.kill(Number(pid), 0)
+    } catch {
+      return false
+    }
+  }
+  expect(isAlive()).toBe(true)
+  host.kill("SIGKILL")
+  await expect.poll(isAlive, { timeout: 5000 }).toBe(false)
 })
 
 test("a schedule invokes until it is stopped, never twice at once, and reports failures", async () => {

@@ -1,4 +1,6 @@
+import { createHash } from "node:crypto"
 import { utf8 } from "@sealwright/formats/bytes"
+import { parseCertificate } from "@sealwright/formats/x509"
 import { BUNDLE_MARKER, BUNDLE_TYPE, type OpenedBundle, openBundle } from "@sealwright/verifier/bundle"
 import { runSync } from "@sealwright/verifier/node-crypto"
 import type { BundleFloors } from "@sealwright/verifier/state"
@@ -82,7 +84,11 @@ function isMutable(path: string): boolean {
 }
 
 function crlIssuers(bundle: OpenedBundle): readonly string[] {
-  return [...bundle.registry.issuers.map(({ issuerKeyId }) => issuerKeyId), ...bundle.rootKeyIds]
+  return [...bundle.registry.issuers.map(({ issuerKeyId }) => issuerKeyId), ...bundle.trustBundle.roots.map(keyIdOf)]
+}
+
+function keyIdOf(certificate: Uint8Array): string {
+  return createHash("sha256").update(parseCertificate(certificate).spki).digest("hex")
 }
 
 async function fetchFile(trustUrl: string, path: string, maxBytes: number): Promise<Uint8Array | undefined> {

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto"
 import { existsSync } from "node:fs"
 import { join } from "node:path"
-import { utf8 } from "@sealwright/formats/bytes"
+import { base64Decode, utf8 } from "@sealwright/formats/bytes"
 import { FormatError } from "@sealwright/formats/errors"
 import { parseNotaryJws } from "@sealwright/formats/notary-jws"
 import {
@@ -57,11 +57,13 @@ export function layoutSignatures(path: string, digest: string): Uint8Array[] {
  * again changes nothing.
  */
 export function attachSignature(path: string, subject: Descriptor, envelope: Uint8Array): string {
-  const { protected: header, certificates } = parseNotaryJws(envelope)
+  const { protected: header, x5c } = parseNotaryJws(envelope)
   const manifest = encodeSignatureManifest({
     subject,
     envelope: { digest: sha256(envelope), size: envelope.length },
-    thumbprints: certificates.map((certificate) => new Uint8Array(createHash("sha256").update(certificate).digest())),
+    thumbprints: x5c
+      .map(base64Decode)
+      .map((certificate) => new Uint8Array(createHash("sha256").update(certificate).digest())),
     created: formatTime(header.signingTime),
   })
   const descriptor = { mediaType: MEDIA_TYPE.imageManifest, digest: sha256(manifest), size: manifest.length }

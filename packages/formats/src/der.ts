@@ -1,3 +1,4 @@
+// One file: the reader and the private checks of its primitive types, which no other file may use alone.
 import { utf8Decode } from "./bytes.ts"
 import { FormatError } from "./errors.ts"
 

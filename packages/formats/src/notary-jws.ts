@@ -6,7 +6,7 @@ import { type Descriptor, readDescriptor } from "./oci.ts"
 import { array, mismatch, object, oneOf, openObject, type Reader, string } from "./shape.ts"
 import { type JsonObject, type JsonValue, parseJson } from "./strict-json.ts"
 import { formatTime, parseTimeLenient } from "./time.ts"
-import { MAX_CERTIFICATE_BYTES } from "./x509.ts"
+import { type Certificate, MAX_CERTIFICATE_BYTES, parseCertificate } from "./x509.ts"
 
 export const PAYLOAD_TYPE = "application/vnd.cncf.notary.payload.v1+json"
 export const MAX_ENVELOPE_BYTES = 1024 * 1024
@@ -57,8 +57,8 @@ export interface NotaryJws {
   readonly protected: ProtectedHeader
   readonly payload: Uint8Array
   readonly target: Descriptor
-  /** leaf first, DER */
-  readonly certificates: readonly Uint8Array[]
+  /** leaf first, each in standard base64 of its DER; `parseX5c` reads one */
+  readonly x5c: readonly string[]
   readonly signingInput: Uint8Array
   /** as crypto requests want it: ECDSA as DER Ecdsa-Sig-Value, RSA-PSS as it is */
   readonly signature: Uint8Array
@@ -170,8 +170,8 @@ const envelopeShape = object({
 })
 
 /**
- * Reads an envelope and checks all that can be checked without keys: closed shape, canonical base64, the algorithm, the header
- * rules of both signing schemes and the payload.
+ * Reads an envelope and checks all that can be checked without keys and certificates: closed shape, canonical base64, the algorithm,
+ * the header rules of both signing schemes and the payload. The chain stays text, so that a reader who has seen it need not decode it again.
  * @throws FormatError TOO_LARGE, JSON_MALFORMED, TEXT_MALFORMED, SHAPE_MISMATCH, DIGEST_MALFORMED, ALGORITHM_UNSUPPORTED, SIGNATURE_MALFORMED;
  * ENVELOPE_MALFORMED for a broken rule of the header
  */
@@ -186,13 +186,21 @@ export function parseNotaryJws(bytes: Uint8Array): NotaryJws {
     protected: header,
     payload,
     target: parsePayload(payload),
-    certificates: envelope.header.x5c.map(base64Decode),
+    x5c: envelope.header.x5c,
     signingInput: utf8(`${envelope.protected}.${envelope.payload}`),
     signature: fieldBytes === undefined ? signatureRaw : ecdsaRawToDer(signatureRaw, fieldBytes),
     signatureRaw,
     timestampToken: token === undefined ? undefined : base64Decode(token),
     signingAgent: envelope.header[HEADER.signingAgent],
   }
+}
+
+/**
+ * Reads one certificate of an `x5c` header (RFC 7515 §4.1.6).
+ * @throws FormatError TEXT_MALFORMED; and as `parseCertificate`
+ */
+export function parseX5c(text: string): Certificate {
+  return parseCertificate(base64Decode(text))
 }
 
 const payloadShape = object({ targetArtifact: readDescriptor })

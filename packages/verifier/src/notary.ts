@@ -4,10 +4,10 @@ import { FormatError } from "@sealwright/formats/errors"
 import { numberOfSerial } from "@sealwright/formats/leaf-serial"
 import { type NotaryJws, parseNotaryJws, type SigningScheme } from "@sealwright/formats/notary-jws"
 import type { Descriptor } from "@sealwright/formats/oci"
-import { ATTRIBUTE, type Certificate, nameAttribute, type PublicKey, parseCertificate } from "@sealwright/formats/x509"
+import { ATTRIBUTE, type Certificate, nameAttribute, type PublicKey } from "@sealwright/formats/x509"
 import { EXTENSION, readExtension } from "@sealwright/formats/x509-extensions"
-import { digest, type Step, verifySignature } from "./requests.ts"
-import type { SignatureCache } from "./signature-cache.ts"
+import { ChainCache } from "./chain-cache.ts"
+import { type Step, verifySignature } from "./requests.ts"
 import { CHAIN_CODES, type ChainCode, verifyPath } from "./x509-path.ts"
 
 /** Why an envelope is not accepted, beside the codes of its chain. */
@@ -42,7 +42,8 @@ export interface NotaryOptions {
   /** default: all that Notary has */
   readonly algorithms?: readonly SignatureScheme[]
   readonly now: Date
-  readonly cache?: SignatureCache
+  /** kept by the caller across calls */
+  readonly cache?: ChainCache
 }
 
 /** What a signature says, once it is proven. Revocation, scope and identity are decided by the caller. */
@@ -87,7 +88,8 @@ export function* verifyNotaryEnvelope(bytes: Uint8Array, options: NotaryOptions)
 
   const envelope = orMessage(() => parseNotaryJws(bytes))
   if (typeof envelope === "string") return refuse("envelope", "ENVELOPE_MALFORMED", `: ${envelope}`)
-  const parsed = orMessage(() => envelope.certificates.map(parseCertificate))
+  const cache = options.cache ?? new ChainCache()
+  const parsed = orMessage(() => envelope.x5c.map((text) => cache.certificate(text)))
   if (typeof parsed === "string") return refuse("envelope", "CERTIFICATE_MALFORMED", `: ${parsed}`)
   const [leaf] = parsed
   if (leaf === undefined) return refuse("envelope", "CERTIFICATE_MALFORMED")
@@ -100,8 +102,7 @@ export function* verifyNotaryEnvelope(bytes: Uint8Array, options: NotaryOptions)
   pass("scheme", signingScheme)
 
   const time = signingScheme === "notary.x509.signingAuthority" ? signingTime : options.now
-  const cache = options.cache === undefined ? {} : { cache: options.cache }
-  const path = yield* verifyPath(parsed, { trusted: options.trusted, time, ...cache })
+  const path = yield* verifyPath(parsed, { trusted: options.trusted, time, cache })
   if (!path.ok) return refuse("chain", path.code, ` (certificate ${path.at + 1} of ${parsed.length})`)
   pass("chain", `${parsed.length} certificates, valid at ${time.toISOString()}`)
 
@@ -114,7 +115,7 @@ export function* verifyNotaryEnvelope(bytes: Uint8Array, options: NotaryOptions)
     return refuse("signature", "SIGNATURE_INVALID")
   pass("signature", "made with the signing certificate's key")
 
-  const issuerKeyId = yield* digest("sha256", (parsed[1] ?? leaf).spki)
+  const issuerKeyId = yield* cache.keyId(parsed[1] ?? leaf)
   if (!namesItsCertificate(envelope, leaf, issuerKeyId)) return refuse("certificate", "CERTIFICATE_SWAPPED")
   pass("certificate", sealwright === undefined ? "names no certificate" : `number ${sealwright.number} of its issuer`)
 

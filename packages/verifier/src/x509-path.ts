@@ -1,8 +1,8 @@
 import { bytesEqual } from "@sealwright/formats/bytes"
 import type { Certificate } from "@sealwright/formats/x509"
 import { KEY_PURPOSE, KEY_USAGE } from "@sealwright/formats/x509-extensions"
+import { ChainCache } from "./chain-cache.ts"
 import type { Step } from "./requests.ts"
-import { type SignatureCache, signedBy } from "./signature-cache.ts"
 
 export const MAX_PATH = 6
 
@@ -37,7 +37,7 @@ export interface PathOptions {
   /** the time at which every certificate must be valid */
   readonly time: Date
   /** kept by the caller across calls; without it every signature is checked each time */
-  readonly cache?: SignatureCache
+  readonly cache?: ChainCache
 }
 
 /**
@@ -65,8 +65,9 @@ export function* verifyPath(chain: readonly Certificate[], options: PathOptions)
     // notAfter is the last second that counts (RFC 5280 §4.1.2.5), whole.
     if (time >= notAfter.getTime() + 1000) return { ok: false, code: "CHAIN_EXPIRED", at }
   }
+  const cache = options.cache ?? new ChainCache()
   for (const [at, certificate] of chain.entries()) {
-    if (!(yield* signedBy(certificate, chain[at + 1] ?? certificate, options.cache)))
+    if (!(yield* cache.signedBy(certificate, chain[at + 1] ?? certificate)))
       return { ok: false, code: "CHAIN_SIGNATURE_INVALID", at }
   }
   return { ok: true, anchor }

@@ -1,10 +1,11 @@
 import { readdirSync } from "node:fs"
 import { dirname, join, resolve } from "node:path"
 import { parseDigest } from "@sealwright/formats/oci"
-import { formatTime, parseTime } from "@sealwright/formats/time"
+import { parseReference } from "@sealwright/formats/oci-reference"
+import { parseTime } from "@sealwright/formats/time"
 import { openBundle } from "@sealwright/verifier/bundle"
 import { runSync } from "@sealwright/verifier/node-crypto"
-import { importNotationPolicy } from "@sealwright/verifier/notation-policy"
+import { importNotationPolicy, policyForReference } from "@sealwright/verifier/notation-policy"
 import { loadTrustPolicy, MAX_POLICY_BYTES, type TrustPolicy } from "@sealwright/verifier/trust-policy"
 import type { Verdict } from "@sealwright/verifier/verdict"
 import { MAX_SIGNATURES, verify } from "@sealwright/verifier/verify"
@@ -54,7 +55,8 @@ Examples:
     const folder = resolve(args.required("bundle"))
     const pinnedRoot = readFileLimited(args.required("root"), MAX_ROOT_BYTES)
     const now = args.text("now") === undefined ? new Date() : parseTime(args.required("now"))
-    const policy = readPolicy(args.text("policy") ?? join(folder, "policy", "trustpolicy.json"))
+    const reference = args.required("reference")
+    const policy = readPolicy(args.text("policy") ?? join(folder, "policy", "trustpolicy.json"), reference)
     const subject = readSubject(args.positionals[0] ?? "", args.text("tag"))
     const { digest } = subject.descriptor
     const envelopes = [
@@ -75,7 +77,7 @@ Examples:
     const verdict = runSync(
       verify({
         artifact: subject.descriptor,
-        reference: args.required("reference"),
+        reference,
         envelopes: distinct(envelopes),
         policy,
         trusted,
@@ -89,22 +91,39 @@ Examples:
   },
 }
 
-function readPolicy(path: string): TrustPolicy {
+/** The Notary v2 JSON, or notation's trustpolicy.json with its trust store beside it as notation keeps it. */
+function readPolicy(path: string, reference: string): TrustPolicy {
   const bytes = readFileLimited(path, MAX_POLICY_BYTES)
-  const readFile = (name: string) => readFileIfThere(resolve(dirname(path), name), MAX_POLICY_BYTES)
-  const ours = loadTrustPolicy(bytes, readFile)
+  const folder = dirname(path)
+  const ours = loadTrustPolicy(bytes, (name) => readFileIfThere(resolve(folder, name), MAX_POLICY_BYTES))
   if (ours.ok) {
     for (const warning of ours.warnings) note(`sealwright: policy: ${warning}`)
     return ours.policy
   }
-  const notation = importNotationPolicy(bytes, readFile)
-  if (notation.ok) return notation.policy
-  throw new CommandFailure(
-    EXIT.usage,
-    ours.code,
-    `${path}: ${ours.detail}`,
-    "Give a trust policy in the Notary v2 JSON, or notation's trustpolicy.json.",
+  const notation = importNotationPolicy(bytes, (type, name) =>
+    readStore(join(folder, "truststore", "x509", type, name)),
   )
+  if (!notation.ok)
+    throw new CommandFailure(
+      EXIT.usage,
+      ours.code,
+      `${path}: ${ours.detail}`,
+      "Give a trust policy in the Notary v2 JSON, or notation's trustpolicy.json.",
+    )
+  const policy = policyForReference(notation.statements, parseReference(reference))
+  if (policy === undefined)
+    throw new CommandFailure(EXIT.rejected, "SOURCE_NOT_TRUSTED", `${path} has no statement for ${reference}`)
+  return policy
+}
+
+function readStore(folder: string): Uint8Array[] | undefined {
+  let names: string[]
+  try {
+    names = readdirSync(folder)
+  } catch {
+    return undefined
+  }
+  return names.sort().map((name) => readFileLimited(join(folder, name), MAX_POLICY_BYTES))
 }
 
 function bundledSignatures(folder: string, digest: string): Uint8Array[] {
@@ -139,8 +158,7 @@ function describe(verdict: Verdict): string[] {
       ...signature.checks.map(line),
     ]),
     ...verdict.freshness.map(
-      ({ part, version, date, due }) =>
-        `  ${part} ${version}${date === undefined ? "" : ` of ${formatTime(date)}`}, due ${formatTime(due)}`,
+      ({ part, version, date, due }) => `  ${part} ${version}${date === undefined ? "" : ` of ${date}`}, due ${due}`,
     ),
   ]
 }

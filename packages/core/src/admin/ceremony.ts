@@ -3,17 +3,16 @@ import { trustBundleJson } from "@sealwright/formats/trust-bundle"
 import type { Root, Targets } from "@sealwright/formats/tuf"
 import { encodeMetadata, signedBytes } from "@sealwright/formats/tuf-encode"
 import { ServiceError } from "../errors.ts"
-import { auditItem } from "../ledger/audit.ts"
+import { type Actor, auditWrite } from "../ledger/audit.ts"
 import { keys } from "../ledger/keys.ts"
 import { firstPublicationHead } from "../ledger/publication.ts"
 import { deploymentItem, findDeployment, newIssuerWrites, readDeployment, readIssuer } from "../ledger/trust.ts"
-import { type TufDocument, tufDocumentItem } from "../ledger/tuf-documents.ts"
-import type { AuditEntry, Deployment, Issuer, ProfileAlgorithm } from "../model.ts"
-import { ulid } from "../names.ts"
+import { type TufDocument, tufDocumentItem, tufDocuments } from "../ledger/tuf-documents.ts"
+import type { Deployment, Issuer, ProfileAlgorithm } from "../model.ts"
 import type { Clock, KeyMaker, KeyReference, Table } from "../ports.ts"
 import { noteChangeNow } from "../publish/changes.ts"
 import { trustBundleOf } from "../publish/lists.ts"
-import { fileOf, namedKey, rootMetadata, targetsMetadata } from "../publish/tuf.ts"
+import { fileOf, namedKey, rootMetadata, targetsMetadata, tufExpiry } from "../publish/tuf.ts"
 import { wholeSeconds } from "../sign/rules.ts"
 import { type CertifyPorts, certifyIssuer, certifyRoot, issuerKeyId, type Names } from "./certificates.ts"
 
@@ -21,11 +20,6 @@ export interface AdminPorts extends CertifyPorts {
   readonly table: Table
   readonly maker: KeyMaker
   readonly clock: Clock
-}
-
-export interface Actor {
-  readonly principal: string
-  readonly requestId: string
 }
 
 export interface CeremonyRequest extends Names {
@@ -40,12 +34,13 @@ const YEAR_MS = 366 * 86_400_000
 
 /**
  * Sets a deployment up, once: root key and certificate, TUF keys, public host names. Safe to repeat: keys are found again by name, and a
- * repeat with the same names answers what stands; with other names it is refused, because the names are in certificates already.
+ * repeat with the same names answers what stands, and renews TUF root and targets when that is due; with other names it is refused, because
+ * the names are in certificates already.
  * @throws ServiceError ALREADY_EXISTS, SIGNER_UNAVAILABLE
  */
 export async function holdCeremony(ports: AdminPorts, request: CeremonyRequest, actor: Actor): Promise<Deployment> {
   const standing = await findDeployment(ports.table)
-  if (standing !== undefined) return sameNames(standing, request)
+  if (standing !== undefined) return await renewTufDocuments(ports, sameNames(standing, request), actor)
   const now = wholeSeconds(ports.clock())
   const make = (name: string, purpose: Parameters<KeyMaker["create"]>[1]) =>
     ports.maker.create(name, purpose, "ecdsa-p256-sha256")
@@ -89,7 +84,7 @@ export async function holdCeremony(ports: AdminPorts, request: CeremonyRequest, 
     { put: firstPublicationHead(), if: { absent: true } },
     { put: tufDocumentItem("root", documents.root), if: { absent: true } },
     { put: tufDocumentItem("targets", documents.targets), if: { absent: true } },
-    { put: auditItem(adminEntry(ports, actor, "ceremony", "deployment")) },
+    auditWrite(ports, actor, "ceremony", "deployment"),
   ])
   return result.committed ? deployment : sameNames(await readDeployment(ports.table), request)
 }
@@ -101,6 +96,31 @@ async function signTufDocuments(ports: AdminPorts, deployment: Deployment, now: 
   const root = rootMetadata(ports.digest, tuf, 1, now)
   const targets = targetsMetadata(ports.digest, tuf, fileOf(ports.digest, bundle), 1, now)
   return { root: await signTuf(ports, tuf.root, root), targets: await signTuf(ports, tuf.targets, targets) }
+}
+
+/** A repeated ceremony signs root and targets anew, one version up, once less than half of their life remains (R18). */
+async function renewTufDocuments(ports: AdminPorts, deployment: Deployment, actor: Actor): Promise<Deployment> {
+  const now = wholeSeconds(ports.clock())
+  const { tuf } = deployment
+  const bundle = canonicalJson(trustBundleJson(trustBundleOf(deployment)))
+  for (const role of ["root", "targets"] as const) {
+    const newest = (await tufDocuments(ports.table, role)).at(-1)
+    if (
+      newest === undefined ||
+      newest.expires.getTime() - now.getTime() > (tufExpiry(role, now).getTime() - now.getTime()) / 2
+    )
+      continue
+    const version = newest.version + 1
+    const signed =
+      role === "root"
+        ? rootMetadata(ports.digest, tuf, version, now)
+        : targetsMetadata(ports.digest, tuf, fileOf(ports.digest, bundle), version, now)
+    await noteChangeNow(ports.table, [
+      { put: tufDocumentItem(role, await signTuf(ports, tuf[role], signed)), if: { absent: true } },
+      auditWrite(ports, actor, `ceremony.renew.${role}`, `tuf/${version}.${role}.json`),
+    ])
+  }
+  return deployment
 }
 
 async function signTuf(ports: AdminPorts, key: KeyReference, signed: Root | Targets): Promise<TufDocument> {
@@ -139,7 +159,7 @@ export async function createIssuer(ports: AdminPorts, request: IssuerRequest, ac
   const issuer = newIssuer(ports, request.name, key, certificate, [deployment.root.certificate], now, end)
   const result = await noteChangeNow(ports.table, [
     ...newIssuerWrites(issuer),
-    { put: auditItem(adminEntry(ports, actor, "issuer.create", `issuer/${request.name}`)) },
+    auditWrite(ports, actor, "issuer.create", `issuer/${request.name}`),
   ])
   return result.committed ? issuer : sameAlgorithm(await readIssuer(ports.table, request.name), request)
 }
@@ -176,18 +196,4 @@ function newIssuer(
 function randomStart(ports: AdminPorts): number {
   const [a, b, c, d, e] = ports.random(5) as unknown as readonly [number, number, number, number, number]
   return 2 ** 32 + (((a & 0x3f) * 256 + b) * 256 + c) * 65_536 + d * 256 + e
-}
-
-export function adminEntry(ports: AdminPorts, actor: Actor, action: string, target: string): AuditEntry {
-  const at = ports.clock()
-  return {
-    at,
-    id: ulid(at, ports.random(10)),
-    principal: actor.principal,
-    action,
-    target,
-    outcome: "done",
-    code: undefined,
-    requestId: actor.requestId,
-  }
 }

@@ -1,26 +1,21 @@
 import { ServiceError } from "../errors.ts"
-import { auditItem } from "../ledger/audit.ts"
+import { type Actor, auditWrite } from "../ledger/audit.ts"
 import { keys } from "../ledger/keys.ts"
 import { settleLease, unsettledLeases } from "../ledger/leases.ts"
 import { findProfile, profileItem, readDeployment, readIssuer, readProfile, replaceProfile } from "../ledger/trust.ts"
-import type { HeldKey, Issuer, KeyMode, Profile, ProfileAlgorithm } from "../model.ts"
+import type { HeldKey, Issuer, Profile, ProfileAlgorithm } from "../model.ts"
 import { isPrincipal, isScope, SLUG } from "../names.ts"
 import type { Table, Write } from "../ports.ts"
 import { noteChangeNow } from "../publish/changes.ts"
 import { wholeSeconds } from "../sign/rules.ts"
-import { type Actor, type AdminPorts, adminEntry } from "./ceremony.ts"
+import type { AdminPorts } from "./ceremony.ts"
 import { certifyLeaf, randomSerial } from "./certificates.ts"
 
-export interface ProfileSettings {
-  readonly issuer: string
-  readonly keyMode: KeyMode
-  readonly algorithm: ProfileAlgorithm
-  readonly principals: readonly string[]
-  readonly repositories: readonly string[]
-  readonly expirySec: number | undefined
-  readonly leafLifetimeSec: number
-  readonly allowList: boolean
-}
+/** What a profile's creator decides. */
+export type ProfileSettings = Pick<
+  Profile,
+  "issuer" | "keyMode" | "algorithm" | "principals" | "repositories" | "expirySec" | "leafLifetimeSec" | "allowList"
+>
 
 /** What may change after creation; key mode, algorithm and issuer are changed by a rotation. */
 export type ProfileChange = Partial<
@@ -52,7 +47,7 @@ export async function createProfile(
   const result = await noteChangeNow(ports.table, [
     { put: profileItem(profile), if: { absent: true } },
     { check: keys.issuer(issuer.name), if: { equals: { state: "active" } } },
-    { put: auditItem(adminEntry(ports, actor, "profile.create", `profile/${name}`)) },
+    auditWrite(ports, actor, "profile.create", `profile/${name}`),
   ])
   if (result.committed) return profile
   if (result.outcomes[1]?.failed)
@@ -135,7 +130,7 @@ async function update(
   const next = nextGeneration(change(profile), wholeSeconds(ports.clock()))
   const result = await noteChangeNow(ports.table, [
     replaceProfile(next, profile.generation),
-    { put: auditItem(adminEntry(ports, actor, action, `profile/${name}`)) },
+    auditWrite(ports, actor, action, `profile/${name}`),
   ])
   if (!result.committed) throw new ServiceError("PROFILE_CHANGED", `profile ${name} changed meanwhile`)
   await closeLeases(ports.table, (lease) => lease.profile === name)
@@ -170,7 +165,7 @@ export async function allowDigests(
   const writes: Write[] = digests.map((digest) => ({ put: { ...keys.allowance(name, scope, digest), scope, digest } }))
   const { epoch } = await noteChangeNow(ports.table, [
     ...writes,
-    { put: auditItem(adminEntry(ports, actor, "allow", `profile/${name} ${scope}: ${digests.length} digests`)) },
+    auditWrite(ports, actor, "allow", `profile/${name} ${scope}: ${digests.length} digests`),
   ])
   return { epoch }
 }

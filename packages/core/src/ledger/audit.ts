@@ -1,9 +1,42 @@
+import type { ErrorCode } from "../errors.ts"
 import type { AuditEntry } from "../model.ts"
-import type { Item, Table } from "../ports.ts"
+import { ulid } from "../names.ts"
+import type { Clock, Item, RandomBytes, Table, Write } from "../ports.ts"
 import { Attributes, present } from "./attributes.ts"
 import { keys } from "./keys.ts"
 
-export function auditItem(entry: AuditEntry): Item {
+/** Who acts, in which request. */
+export interface Actor {
+  readonly principal: string
+  readonly requestId: string
+}
+
+/**
+ * The write that records an act (R12), for the act's own transaction: both last, or neither.
+ * @param refusal why it was refused; left out when it was done
+ */
+export function auditWrite(
+  ports: { readonly clock: Clock; readonly random: RandomBytes },
+  actor: Actor,
+  action: string,
+  target: string,
+  refusal?: ErrorCode,
+): Write {
+  const at = ports.clock()
+  const entry: AuditEntry = {
+    at,
+    id: ulid(at, ports.random(10)),
+    principal: actor.principal,
+    action,
+    target,
+    outcome: refusal === undefined ? "done" : "refused",
+    code: refusal,
+    requestId: actor.requestId,
+  }
+  return { put: auditItem(entry) }
+}
+
+function auditItem(entry: AuditEntry): Item {
   return {
     ...keys.audit(entry.at.toISOString().slice(0, 10), entry.id),
     ...present({

@@ -102,6 +102,11 @@ export async function settleLease(table: Table, issuerKeyId: string, first: numb
   await table.transact(writes)
 }
 
+/** Settles every lease that is open now. */
+export async function settleLeases(table: Table): Promise<void> {
+  for (const lease of await unsettledLeases(table)) await settleLease(table, lease.issuerKeyId, lease.first)
+}
+
 /** The numbers of a closed lease without a record, as inclusive ranges in rising order. */
 export function voidRanges(lease: Lease): [number, number][] {
   const ranges: [number, number][] = []

@@ -1,6 +1,6 @@
 import { Attributes } from "../ledger/attributes.ts"
 import { keys, queryAll } from "../ledger/keys.ts"
-import { leasesOf } from "../ledger/leases.ts"
+import { leasesOf, settleLeases } from "../ledger/leases.ts"
 import { findRecord, signaturesOfArtifact } from "../ledger/records.ts"
 import type { Issuer, Revocation, SignatureRecord } from "../model.ts"
 import { padNumber } from "../names.ts"
@@ -23,7 +23,7 @@ const COMPLETE = "complete"
 /**
  * The signatures that a revocation of an artifact, a profile or a principal covers, for lists that must name each one. Complete: artifacts list their
  * signatures themselves; the others are found through the leases, every number of which is accounted for, never through an index. What
- * was found is kept: the leases concerned were closed before the revocation was acknowledged, so nothing can join.
+ * was found is kept: since the revocation no lease can be taken for what it covers, and the ones taken before are settled first, so nothing can join.
  */
 export async function coveredSignatures(
   table: Table,
@@ -58,6 +58,7 @@ async function kept(
   const at = from.toISOString()
   const complete = keys.expansion(revocation, at, COMPLETE)
   if ((await table.get(complete)) === undefined) {
+    await settleLeases(table)
     const found = await find()
     for (let i = 0; i < found.length; i += WRITES_AT_ONCE)
       await table.transact(

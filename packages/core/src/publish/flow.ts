@@ -6,12 +6,13 @@ import { decodeMetadata } from "@sealwright/formats/tuf"
 import { ServiceError } from "../errors.ts"
 import { commitEpoch } from "../ledger/epochs.ts"
 import { keys } from "../ledger/keys.ts"
+import { settleLeases } from "../ledger/leases.ts"
 import { type PublicationHead, readHead } from "../ledger/publication.ts"
 import type { ObjectHeaders, Objects, Table } from "../ports.ts"
 import { wholeSeconds } from "../sign/rules.ts"
 import { listDigest, makeEdition, OBJECT_HEADERS, type PublishPorts } from "./edition.ts"
 import { encodePlan, planOf } from "./plan.ts"
-import { settleLeases, takeSnapshot } from "./snapshot.ts"
+import { takeSnapshot } from "./snapshot.ts"
 import { verifyAsStranger } from "./stranger.ts"
 
 export interface PublishOutcome {
@@ -25,7 +26,7 @@ export interface PublishOutcome {
 export const REFRESH_SEC = 6 * 3600
 
 /**
- * Publishes (D5). Order: end leases, close epoch E, snapshot, stage the plan, commit by compare-and-swap, then sign what was committed and
+ * Publishes (D5). Order: end all leases, so that what was signed before is covered by the list (D3), close epoch E, snapshot, stage the plan, commit by compare-and-swap, then sign what was committed and
  * store each signature (the first wins), write immutable objects, read the new set back and verify it as a stranger would, move the CRLs and
  * the dialect trees, move the TUF timestamp last, note it as published. Whatever was left unfinished by a crash is finished first.
  * @param force publish although nothing changed and nothing is due

@@ -1,6 +1,6 @@
 import { Attributes } from "../ledger/attributes.ts"
 import { queryAll } from "../ledger/keys.ts"
-import { nextNumber, settledVoids, settleLease, unsettledLeases } from "../ledger/leases.ts"
+import { nextNumber, settledVoids, unsettledLeases } from "../ledger/leases.ts"
 import { listRevocations } from "../ledger/revocations.ts"
 import { listIssuers, listProfiles, readDeployment } from "../ledger/trust.ts"
 import type { Allowance, Deployment, Issuer, Profile, Revocation } from "../model.ts"
@@ -23,11 +23,6 @@ export interface Snapshot {
     { readonly coveredBelow: number; readonly void: readonly (readonly [number, number])[] }
   >
   readonly allowances: readonly Allowance[]
-}
-
-/** Ends all leases, so that what was signed before this moment is covered by the list about to be made (D3). */
-export async function settleLeases(table: Table): Promise<void> {
-  for (const lease of await unsettledLeases(table)) await settleLease(table, lease.issuerKeyId, lease.first)
 }
 
 /** @param epoch closed: whatever was acknowledged for it is durable, and nothing can join (D4) */

@@ -2,13 +2,12 @@ import { hexEncode } from "@sealwright/formats/bytes"
 import { parseCertificate } from "@sealwright/formats/x509"
 import { closeLeases, nextGeneration } from "../admin/profiles.ts"
 import { ServiceError } from "../errors.ts"
-import { auditItem } from "../ledger/audit.ts"
+import { type Actor, auditWrite } from "../ledger/audit.ts"
 import { keys } from "../ledger/keys.ts"
 import { findRecord } from "../ledger/records.ts"
 import { findRevocation, revocationItem } from "../ledger/revocations.ts"
 import { listIssuers, listProfiles, readDeployment, readIssuer, readProfile, replaceProfile } from "../ledger/trust.ts"
 import type { CrlReason, Profile, Revocation, RevocationTarget } from "../model.ts"
-import { ulid } from "../names.ts"
 import type { Clock, Digest, RandomBytes, Table, Write } from "../ports.ts"
 import { noteChangeNow } from "../publish/changes.ts"
 import { wholeSeconds } from "../sign/rules.ts"
@@ -82,7 +81,7 @@ export async function revoke(ports: RevokePorts, request: RevokeRequest): Promis
     const result = await noteChangeNow(ports.table, (epoch) => [
       writeRevocation({ ...next, epoch, firstEpoch: standing?.firstEpoch ?? epoch }, standing),
       ...forbidding,
-      { put: auditItem(entry(ports, request, `revoke.${target.kind}`, next.id)) },
+      auditWrite(ports, request, `revoke.${target.kind}`, next.id),
     ])
     if (!result.committed) continue
     await closeForbidden(ports.table, target)
@@ -93,11 +92,7 @@ export async function revoke(ports: RevokePorts, request: RevokeRequest): Promis
 }
 
 /** Lets a certificateHold go; the next publications say so (I7). @throws ServiceError REVOCATION_UNKNOWN, REVOCATION_FINAL, CONTENTION */
-export async function release(
-  ports: RevokePorts,
-  id: string,
-  actor: { readonly principal: string; readonly requestId: string },
-): Promise<Acknowledgement> {
+export async function release(ports: RevokePorts, id: string, actor: Actor): Promise<Acknowledgement> {
   const now = wholeSeconds(ports.clock())
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     const standing = await findRevocation(ports.table, id)
@@ -108,7 +103,7 @@ export async function release(
       ...(standing.target.kind === "artifact"
         ? [{ update: keys.artifact(standing.target.digest), remove: ["deniedBy"] } as const]
         : []),
-      { put: auditItem(entry(ports, actor, "revoke.release", id)) },
+      auditWrite(ports, actor, "revoke.release", id),
     ])
     if (result.committed)
       return { revocation: releaseHold(standing, actor.principal, result.epoch, now), changed: true }
@@ -218,23 +213,4 @@ async function closeForbidden(table: Table, target: RevocationTarget): Promise<v
     case "principal":
       return await closeLeases(table, () => true)
   }
-}
-
-function entry(
-  ports: RevokePorts,
-  actor: { readonly principal: string; readonly requestId: string },
-  action: string,
-  target: string,
-) {
-  const at = ports.clock()
-  return {
-    at,
-    id: ulid(at, ports.random(10)),
-    principal: actor.principal,
-    action,
-    target,
-    outcome: "done",
-    code: undefined,
-    requestId: actor.requestId,
-  } as const
 }

@@ -82,13 +82,13 @@ export function effectiveTime(asked: Date | undefined, now: Date): Date {
   return asked
 }
 
-/** @throws ServiceError REQUEST_MALFORMED for a window that ends before it begins or lies in the future */
+/** @throws ServiceError REQUEST_MALFORMED for a window that ends before it begins or is not over */
 export function checkWindow(target: RevocationRequestTarget, now: Date): void {
   if (target.kind !== "profile" && target.kind !== "principal") return
   if (target.from.getTime() > now.getTime()) throw new ServiceError("REQUEST_MALFORMED", "`from` lies in the future")
   if (target.kind !== "principal" || target.until === undefined) return
-  if (target.until.getTime() < target.from.getTime() || target.until.getTime() > now.getTime())
-    throw new ServiceError("REQUEST_MALFORMED", "`until` lies before `from` or in the future")
+  if (target.until.getTime() < target.from.getTime() || target.until.getTime() >= now.getTime())
+    throw new ServiceError("REQUEST_MALFORMED", "`until` lies before `from` or is not in the past")
 }
 
 /** A certificateHold can be placed only on what is looked up by name at each check, not on a key or CA. */

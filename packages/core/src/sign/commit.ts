@@ -1,10 +1,9 @@
 import { hexEncode, utf8 } from "@sealwright/formats/bytes"
 import { ServiceError } from "../errors.ts"
-import { auditItem } from "../ledger/audit.ts"
 import { keys, queryAll } from "../ledger/keys.ts"
 import { useNumbers } from "../ledger/leases.ts"
 import { findRecord, MAX_SIGNATURES_OF_ARTIFACT, recordItem } from "../ledger/records.ts"
-import type { AuditEntry, Lease, SignatureRecord } from "../model.ts"
+import type { Lease, SignatureRecord } from "../model.ts"
 import type { Digest, Item, Table, TransactResult, Write } from "../ports.ts"
 
 /** The log's inbox is cut into this many partitions, so that no single one limits signing. */
@@ -14,7 +13,8 @@ export const INBOX_SHARDS = 16
 export interface Commit {
   readonly lease: Lease
   readonly records: readonly SignatureRecord[]
-  readonly audit: AuditEntry
+  /** `auditWrite` of the act */
+  readonly audit: Write
   /** `idempotencyHash`; undefined when the caller sent no key */
   readonly keyHash: string | undefined
   readonly requestDigest: string
@@ -96,7 +96,7 @@ function commitWrites(commit: Commit): Write[] {
   const [first] = records
   const writes: Write[] = [
     useNumbers(commit.lease, new Map(records.map((record) => [record.number, record.id]))),
-    { put: auditItem(commit.audit) },
+    commit.audit,
   ]
   if (keyHash !== undefined && commit.batch)
     writes.push({

@@ -1,5 +1,6 @@
 import { ServiceError } from "../errors.ts"
-import type { AuditEntry, SignatureRecord } from "../model.ts"
+import { auditWrite } from "../ledger/audit.ts"
+import type { SignatureRecord } from "../model.ts"
 import { ulid } from "../names.ts"
 import type { Clock, Digest, MakeEphemeralKey, RandomBytes, RunStep, SigningKeys, Table } from "../ports.ts"
 import { commitSignatures, earlierSignatures, idempotencyHash, type Settled } from "./commit.ts"
@@ -10,6 +11,7 @@ import {
   authorizeSubject,
   checkSubjects,
   planExpiry,
+  requireActiveIssuer,
   SUBJECTS_PER_TRANSACTION,
   type SubjectRequest,
   wholeSeconds,
@@ -76,8 +78,9 @@ export function createSigner(ports: SignPorts): Signer {
   /** A refusal by what is remembered counts only after a fresh look. */
   async function admit(request: SignRequest): Promise<Standing> {
     const now = wholeSeconds(clock())
-    const check = ({ profile }: Standing) => {
+    const check = ({ profile, issuer }: Standing) => {
       authorizeCaller(profile, request.principal)
+      requireActiveIssuer(issuer)
       planExpiry(profile, request.expiresAt, now)
     }
     const known = await pool.standing(request.profile, false)
@@ -98,12 +101,14 @@ export function createSigner(ports: SignPorts): Signer {
     for (let attempt = 0; attempt < LEASE_ATTEMPTS; attempt++) {
       const standing = await pool.standing(request.profile, attempt > 0)
       authorizeCaller(standing.profile, request.principal)
+      requireActiveIssuer(standing.issuer)
       for (const subject of pending) authorizeSubject(standing.profile, subject)
       const grant = await pool.take(standing, pending.length)
       if (grant === undefined) continue
       const records = await signAll(request, grant, pending)
       const { requestDigest } = request
-      const audit = auditEntry(request, records)
+      const ids = records.map((record) => record.id).join(" ")
+      const audit = auditWrite(ports, request, "sign", `profile/${request.profile} ${ids}`)
       const result = await commitSignatures(table, {
         lease: grant.lease,
         records,
@@ -155,20 +160,6 @@ export function createSigner(ports: SignPorts): Signer {
         }
       }),
     )
-  }
-
-  function auditEntry(request: SignRequest, records: readonly SignatureRecord[]): AuditEntry {
-    const at = clock()
-    return {
-      at,
-      id: ulid(at, random(10)),
-      principal: request.principal,
-      action: "sign",
-      target: `profile/${request.profile} ${records.map((record) => record.id).join(" ")}`,
-      outcome: "done",
-      code: undefined,
-      requestId: request.requestId,
-    }
   }
 }
 

@@ -56,7 +56,9 @@ export function createLeasePool(ports: {
     const deployment = await readDeployment(table)
     const profile = await readProfile(table, name)
     const issuer = await readIssuer(table, profile.issuer)
-    if (known !== undefined && known.standing.profile.generation === profile.generation) return known.standing
+    const same =
+      known?.standing.profile.generation === profile.generation && known.standing.issuer.state === issuer.state
+    if (known !== undefined && same) return known.standing
     const next = { deployment, profile, issuer }
     held.set(name, { standing: next, lease: undefined, handedOut: 0 })
     return next

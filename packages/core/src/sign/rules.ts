@@ -30,12 +30,19 @@ export function authorizeCaller(profile: Profile, principal: string): void {
   if (profile.state === "revoked") throw new ServiceError("PROFILE_REVOKED", `profile ${profile.name} is revoked`)
 }
 
+/** @throws ServiceError ISSUER_NOT_ACTIVE */
+export function requireActiveIssuer(issuer: Issuer): void {
+  if (issuer.state !== "active") throw new ServiceError("ISSUER_NOT_ACTIVE", `issuer ${issuer.name} is ${issuer.state}`)
+}
+
 /**
- * May this profile sign for the subject's repository (R9)?
- * @throws ServiceError REPOSITORY_OUT_OF_SCOPE
+ * May this profile sign for the subject's repository (R9)? A digest in the reference must be the subject's own.
+ * @throws ServiceError REPOSITORY_OUT_OF_SCOPE, REFERENCE_INVALID
  */
 export function authorizeSubject(profile: Profile, subject: SubjectRequest): void {
-  const { registry, repository } = parseReference(subject.reference)
+  const { registry, repository, digest } = parseReference(subject.reference)
+  if (digest !== undefined && digest !== subject.digest)
+    throw new ServiceError("REFERENCE_INVALID", `the reference names ${digest}, the subject is ${subject.digest}`)
   const named = `${registry}/${repository}`
   if (!profile.repositories.some((scope) => scopeCovers(scope, named)))
     throw new ServiceError("REPOSITORY_OUT_OF_SCOPE", `profile ${profile.name} does not sign for ${named}`)
@@ -72,7 +79,6 @@ export function planExpiry(profile: Profile, wish: Date | undefined, signedAt: D
  */
 export function planLeafEnd(profile: Profile, issuer: Issuer, signedAt: Date): Date {
   const end = new Date(signedAt.getTime() + profile.leafLifetimeSec * 1000)
-  if (issuer.state !== "active") throw new ServiceError("ISSUER_NOT_ACTIVE", `issuer ${issuer.name} is ${issuer.state}`)
   if (end.getTime() > issuer.notAfter.getTime())
     throw new ServiceError("ISSUER_NOT_ACTIVE", `issuer ${issuer.name} ends ${issuer.notAfter.toISOString()}`)
   return end

@@ -1,0 +1,40 @@
+/** The HTTP API: which function answers which route, in AWS and on one machine alike. IAM authorizes every one (D10, D14). */
+export interface ApiRoute {
+  readonly method: "GET" | "POST" | "PUT" | "PATCH"
+  readonly path: string
+  readonly functionName: FunctionName
+}
+
+export const FUNCTION_NAMES = ["sign", "records", "revoke", "admin", "publish", "crl"] as const
+export type FunctionName = (typeof FUNCTION_NAMES)[number]
+
+const route = (functionName: FunctionName, method: ApiRoute["method"], ...paths: readonly string[]): ApiRoute[] =>
+  paths.map((path) => ({ method, path, functionName }))
+
+export const ROUTES: readonly ApiRoute[] = [
+  ...route("sign", "POST", "/v1/profiles/{profile}/signatures"),
+  ...route(
+    "records",
+    "GET",
+    "/v1/profiles/{profile}/signatures",
+    "/v1/profiles/{profile}/signatures/{id}",
+    "/v1/signatures",
+    "/v1/signatures/{id}",
+    "/v1/audit",
+    "/v1/revocations",
+    "/v1/revocations/{id}",
+    "/v1/deployment",
+    "/v1/issuers",
+    "/v1/issuers/{issuer}",
+    "/v1/profiles",
+    "/v1/profiles/{profile}",
+    "/v1/publication",
+    "/v1/trees/notation",
+  ),
+  ...route("revoke", "POST", "/v1/revocations", "/v1/revocations/{id}/release"),
+  ...route("admin", "POST", "/v1/ceremony", "/v1/issuers", "/v1/profiles"),
+  ...route("admin", "POST", "/v1/profiles/{profile}/suspend", "/v1/profiles/{profile}/resume"),
+  ...route("admin", "PATCH", "/v1/profiles/{profile}"),
+  ...route("admin", "PUT", "/v1/profiles/{profile}/allowances"),
+  ...route("publish", "POST", "/v1/publications"),
+]

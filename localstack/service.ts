@@ -1,0 +1,238 @@
+import { mkdirSync } from "node:fs"
+import type { IncomingMessage } from "node:http"
+import { dirname, join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { FUNCTION_NAMES, type FunctionName, ROUTES } from "../functions/routes.ts"
+import { bundleFunctions } from "../scripts/bundling.ts"
+import { startApiFront } from "./api/front.ts"
+import { createPrincipals, type Principals } from "./api/principals.ts"
+import { startCdn } from "./cdn/front.ts"
+import { createDynamoDb, type EmbeddedDynamoDb } from "./dynamodb/server.ts"
+import { AwsError } from "./http/aws-error.ts"
+import { startKms } from "./kms/server.ts"
+import { createFunctions } from "./lambda/functions.ts"
+import { startInvokeApi } from "./lambda/invoke-api.ts"
+import { createSchedule } from "./lambda/schedule.ts"
+import { ACCOUNT, API_ID, functionRole, type Keys, loadKeys, principalsOf, REGION } from "./people.ts"
+import { createS3 } from "./s3/server.ts"
+import { createSigV4Verifier } from "./sigv4.ts"
+
+const TABLE = "sealwright"
+const BUCKET = "sealwright-published"
+const STACK = "sealwright"
+const PUBLISH_EVERY_SEC = 60
+const TIMEOUT_SEC: Record<FunctionName, number> = { sign: 29, records: 29, revoke: 29, admin: 29, publish: 60, crl: 60 }
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+
+export interface LocalServiceOptions {
+  /** everything that must survive stands below; ":memory:" is not offered, since functions are processes */
+  readonly folder: string
+  /** 0 takes a free port */
+  readonly apiPort: number
+  /** 0 takes a free port */
+  readonly trustPort: number
+  readonly log: (line: string) => void
+  /** default: each minute, as the stack's */
+  readonly schedule?: boolean
+}
+
+/** The whole service on this machine (D12): the bundles that CDK deploys, over stand-ins that speak AWS's protocols, on loopback alone. */
+export interface LocalService {
+  readonly apiUrl: string
+  /** the published bucket as CloudFront shows it; `tuf/` and `crl/` stand below */
+  readonly trustUrl: string
+  readonly keys: { readonly [name: string]: Keys }
+  readonly endpoints: { readonly dynamodb: string; readonly s3: string; readonly kms: string; readonly lambda: string }
+  readonly table: string
+  readonly bucket: string
+  close(): Promise<void>
+}
+
+export async function startService(options: LocalServiceOptions): Promise<LocalService> {
+  const { folder, log } = options
+  const clock = () => new Date()
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  const keys = loadKeys(folder)
+  const principals = createPrincipals(ACCOUNT, principalsOf(keys))
+  const bundles = await bundleFunctions({ root, out: join(folder, "functions"), names: FUNCTION_NAMES })
+
+  const dynamodb = createDynamoDb({
+    path: join(folder, "dynamodb.sqlite"),
+    clock,
+    authenticate: authenticator(principals, "dynamodb"),
+  })
+  const s3 = createS3({ path: join(folder, "s3.sqlite"), clock, authenticate: authenticator(principals, "s3") })
+  const tableServer = await dynamodb.listen()
+  const bucketServer = await s3.listen()
+  const kms = await startKms({
+    dataDir: join(folder, "kms"),
+    region: REGION,
+    accountId: ACCOUNT,
+    credentials: principals.lookup,
+    clock,
+  })
+  await createTable(dynamodb)
+  await createBucket(bucketServer.url, keys)
+
+  const environments = new Map<FunctionName, Record<string, string>>()
+  const functions = createFunctions({
+    region: REGION,
+    accountId: ACCOUNT,
+    clock,
+    log,
+    functions: bundles.map(({ name, folder: bundle }) => {
+      const environment: Record<string, string> = {}
+      environments.set(name as FunctionName, environment)
+      return { name, folder: bundle, environment, timeoutSec: TIMEOUT_SEC[name as FunctionName], maxConcurrency: 2 }
+    }),
+  })
+  const lambda = await startInvokeApi({
+    functions,
+    region: REGION,
+    credentials: principals.lookup,
+    clock,
+    report: (name, failure) => log(`[${name}] ${failure}`),
+  })
+  for (const [name, environment] of environments)
+    Object.assign(
+      environment,
+      environmentOf(keys[functionRole(name)] as Keys, {
+        dynamodb: tableServer.url,
+        s3: bucketServer.url,
+        kms: kms.url,
+        lambda: lambda.url,
+      }),
+    )
+
+  const api = await startApiFront({
+    routes: ROUTES,
+    principals,
+    invoke: functions.invoke,
+    region: REGION,
+    accountId: ACCOUNT,
+    apiId: API_ID,
+    clock,
+    port: options.apiPort,
+  })
+  const cdn = await startCdn({
+    publicPaths: ["tuf/", "crl/"],
+    port: options.trustPort,
+    read: async (key) => s3.read(BUCKET, key),
+  })
+  const schedule = createSchedule(functions.invoke, (name, failure) => log(`[${name}] ${failure}`))
+  if (options.schedule !== false) schedule.every(PUBLISH_EVERY_SEC, "publish", JSON.stringify({ schedule: true }))
+
+  return {
+    apiUrl: api.url,
+    trustUrl: cdn.url,
+    keys,
+    endpoints: { dynamodb: tableServer.url, s3: bucketServer.url, kms: kms.url, lambda: lambda.url },
+    table: TABLE,
+    bucket: BUCKET,
+    close: async () => {
+      schedule.close()
+      await api.close()
+      await cdn.close()
+      await functions.close()
+      await lambda.close()
+      await kms.close()
+      await dynamodb.close()
+      await s3.close()
+    },
+  }
+}
+
+function environmentOf(
+  keys: Keys,
+  endpoints: { readonly dynamodb: string; readonly s3: string; readonly kms: string; readonly lambda: string },
+): Record<string, string> {
+  return {
+    AWS_REGION: REGION,
+    AWS_ACCESS_KEY_ID: keys.accessKeyId,
+    AWS_SECRET_ACCESS_KEY: keys.secretAccessKey,
+    AWS_ENDPOINT_URL_DYNAMODB: endpoints.dynamodb,
+    AWS_ENDPOINT_URL_S3: endpoints.s3,
+    AWS_ENDPOINT_URL_KMS: endpoints.kms,
+    AWS_ENDPOINT_URL_LAMBDA: endpoints.lambda,
+    SEALWRIGHT_TABLE: TABLE,
+    SEALWRIGHT_BUCKET: BUCKET,
+    SEALWRIGHT_STACK: STACK,
+    SEALWRIGHT_PUBLISH_FUNCTION: "publish",
+    SEALWRIGHT_CRL_FUNCTION: "crl",
+    SEALWRIGHT_KEY_POLICY: JSON.stringify({
+      Version: "2012-10-17",
+      Statement: [
+        { Effect: "Allow", Principal: { AWS: `arn:aws:iam::${ACCOUNT}:root` }, Action: "kms:*", Resource: "*" },
+      ],
+    }),
+  }
+}
+
+async function createTable(dynamodb: EmbeddedDynamoDb): Promise<void> {
+  const text = (name: string) => ({ AttributeName: name, AttributeType: "S" })
+  const key = (partition: string, sort: string) => [
+    { AttributeName: partition, KeyType: "HASH" },
+    { AttributeName: sort, KeyType: "RANGE" },
+  ]
+  try {
+    await dynamodb.call("CreateTable", {
+      TableName: TABLE,
+      BillingMode: "PAY_PER_REQUEST",
+      AttributeDefinitions: ["pk", "sk", "byProfile", "byProfileAt"].map(text),
+      KeySchema: key("pk", "sk"),
+      GlobalSecondaryIndexes: [
+        { IndexName: "byProfile", KeySchema: key("byProfile", "byProfileAt"), Projection: { ProjectionType: "ALL" } },
+      ],
+    })
+  } catch (error) {
+    if (!(error instanceof AwsError) || error.code !== "ResourceInUseException") throw error
+  }
+}
+
+async function createBucket(endpoint: string, keys: { readonly [name: string]: Keys }): Promise<void> {
+  const { CreateBucketCommand, PutBucketVersioningCommand, S3Client } = await import("@aws-sdk/client-s3")
+  const client = new S3Client({
+    endpoint,
+    region: REGION,
+    credentials: keys[functionRole("publish")] as Keys,
+    forcePathStyle: true,
+  })
+  try {
+    await client.send(new CreateBucketCommand({ Bucket: BUCKET }))
+  } catch (error) {
+    const { name } = error as Error
+    if (name !== "BucketAlreadyOwnedByYou" && name !== "BucketAlreadyExists") throw error
+  }
+  await client.send(new PutBucketVersioningCommand({ Bucket: BUCKET, VersioningConfiguration: { Status: "Enabled" } }))
+  client.destroy()
+}
+
+/** Lets in who signs with a key of this service. */
+function authenticator(
+  principals: Principals,
+  service: "dynamodb" | "s3",
+): (message: IncomingMessage, body: Uint8Array) => void {
+  const verifier = createSigV4Verifier({
+    credentials: principals.lookup,
+    region: REGION,
+    service,
+    clock: () => new Date(),
+  })
+  return (message, body) => {
+    const [rawPath = "/", rawQuery = ""] = (message.url ?? "/").split(/\?(.*)/s, 2)
+    const headers = Object.fromEntries(
+      Object.entries(message.headers).map(([name, value]) => [
+        name,
+        Array.isArray(value) ? value.join(",") : (value ?? ""),
+      ]),
+    )
+    const request = { method: message.method ?? "GET", rawPath, rawQuery, headers, body, sourceIp: "127.0.0.1" }
+    const outcome = verifier.authenticate(request, rawPath, body)
+    if (!outcome.ok)
+      throw new AwsError(
+        service === "s3" ? "SignatureDoesNotMatch" : "InvalidSignatureException",
+        outcome.refusal,
+        service === "s3" ? 403 : 400,
+      )
+  }
+}

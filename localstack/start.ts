@@ -1,0 +1,60 @@
+import { join, resolve } from "node:path"
+import { parseArgs } from "node:util"
+import { roleArn } from "./people.ts"
+import { startService } from "./service.ts"
+
+const { values } = parseArgs({
+  options: {
+    data: { type: "string", default: ".sealwright" },
+    port: { type: "string", default: "8480" },
+    "trust-port": { type: "string", default: "8481" },
+    quiet: { type: "boolean", default: false },
+    help: { type: "boolean", short: "h" },
+  },
+})
+const print = (line: string) => void process.stdout.write(`${line}\n`)
+
+if (values.help) {
+  print(
+    "Usage: npm start -- [--data .sealwright] [--port 8480] [--trust-port 8481] [--quiet]\n\nRuns the whole service on this machine, on loopback alone. State stands below --data and survives a restart.",
+  )
+  process.exit(0)
+}
+
+const folder = resolve(values.data)
+const service = await startService({
+  folder,
+  apiPort: Number(values.port),
+  trustPort: Number(values["trust-port"]),
+  log: (line) => {
+    if (!values.quiet) print(line)
+  },
+})
+const admin = service.keys.admin
+const pipeline = service.keys.pipeline
+print(`
+Sealwright runs on this machine. State: ${folder}
+
+  API    ${service.apiUrl}
+  trust  ${service.trustUrl}/tuf
+
+As the publisher's admin, in another terminal:
+
+  export SEALWRIGHT_ENDPOINT=${service.apiUrl} AWS_REGION=us-east-1
+  export AWS_ACCESS_KEY_ID=${admin?.accessKeyId} AWS_SECRET_ACCESS_KEY=${admin?.secretAccessKey}
+
+  npx sealwright ceremony --country US --state Washington --organisation "Wabbit Networks" --identity-host trust.wabbit-networks.io \\
+    --crl-host ${new URL(service.trustUrl).host} --tuf-url ${service.trustUrl}/tuf --root-out tuf-root.json
+  npx sealwright issuer create ci-2026
+  npx sealwright profile create release --issuer ci-2026 --principal ${roleArn("pipeline")} --repository registry.wabbit-networks.io/net-monitor
+
+As a pipeline: AWS_ACCESS_KEY_ID=${pipeline?.accessKeyId} AWS_SECRET_ACCESS_KEY=${pipeline?.secretAccessKey}
+(all keys: ${join(folder, "credentials.json")}). Stop with Ctrl-C.
+`)
+
+const stop = async () => {
+  await service.close()
+  process.exit(0)
+}
+process.on("SIGINT", () => void stop())
+process.on("SIGTERM", () => void stop())

@@ -1,0 +1,38 @@
+import { dumpBucket, dumpTable } from "@sealwright/adapters/dump"
+import type { Command } from "../arguments.ts"
+import { EXIT } from "../exit.ts"
+import { fsck } from "../fsck/check.ts"
+import { FSCK_CODES, type StoredItem } from "../fsck/state.ts"
+import { note, print } from "../output.ts"
+
+export const fsckCommand: Command = {
+  name: "fsck",
+  summary: "check table and bucket for consistency",
+  help: `
+Usage: sealwright fsck --table NAME --bucket NAME [--json]
+
+Reads the whole table and everything published, and checks the service's promises against them with code that the service does not share: numbers,
+leases and records; envelopes; idempotency; every published list, CRL and TUF document. Changes nothing. Run it while nobody signs, or expect
+findings about what was being written. Exit status 1 when something is wrong.
+
+Example:
+  sealwright fsck --table sealwright --bucket sealwright-published
+`,
+  options: { table: { type: "string" }, bucket: { type: "string" } },
+  positionals: { min: 0, max: 0 },
+  run: async (args) => {
+    const every = (what: string) => (count: number) => {
+      if (count % 1000 === 0 && count > 0) note(`sealwright: ${count} ${what} read`)
+    }
+    const items = (await dumpTable(args.required("table"), every("items"))) as unknown as readonly StoredItem[]
+    const objects = await dumpBucket(args.required("bucket"), ["tuf/", "crl/", "trees/"], every("objects"))
+    const result = fsck({ items, objects })
+    print(args.flag("json"), { ...result, items: items.length, objects: objects.size }, () => [
+      `${items.length} items, ${objects.size} objects, ${result.records} signatures: ${result.findings.length === 0 ? "all is well" : `${result.findings.length} finding(s)`}`,
+      ...result.findings.map(
+        ({ code, subject, detail }) => `  ${code}  ${subject}: ${detail}\n      ${FSCK_CODES[code]}`,
+      ),
+    ])
+    return result.findings.length === 0 ? EXIT.done : EXIT.rejected
+  },
+}

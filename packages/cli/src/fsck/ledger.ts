@@ -1,0 +1,209 @@
+import { hexEncode } from "@sealwright/formats/bytes"
+import { runSync } from "@sealwright/verifier/node-crypto"
+import { verifyNotaryEnvelope } from "@sealwright/verifier/notary"
+import type { Finding, Items, StoredItem, StoredValue } from "./state.ts"
+
+type Report = (finding: Finding) => void
+
+/** A record as fsck needs it. */
+export interface CheckedRecord {
+  readonly id: string
+  readonly profile: string
+  readonly issuerKeyId: string
+  readonly number: number
+  readonly digest: string
+  readonly principal: string
+  readonly signedAt: Date
+  readonly serialHex: string
+  readonly ephemeral: boolean
+}
+
+export interface LedgerFacts {
+  readonly records: ReadonlyMap<string, CheckedRecord>
+  /** by issuer key id: void numbers that were written down, as inclusive ranges */
+  readonly voids: ReadonlyMap<string, readonly (readonly [number, number])[]>
+}
+
+/** Leases, numbers, records, artifacts, inbox and idempotency keys against each other (I1, I4, I5, I6). */
+export function checkLedger(items: Items, report: Report): LedgerFacts {
+  const records = readRecords(items, report)
+  const claimed = new Set<string>()
+  const voids = new Map<string, [number, number][]>()
+  for (const [issuerKeyId, leases] of items.partitions("leases#"))
+    voids.set(issuerKeyId, checkLeases(items, issuerKeyId, leases, records, claimed, report))
+  for (const record of records.values())
+    if (!claimed.has(record.id))
+      report({ code: "RECORD_WITHOUT_NUMBER", subject: record.id, detail: `number ${record.number}` })
+  checkArtifacts(items, records, report)
+  checkInbox(items, records, report)
+  checkIdempotency(items, records, report)
+  return { records, voids }
+}
+
+function checkLeases(
+  items: Items,
+  issuerKeyId: string,
+  leases: readonly StoredItem[],
+  records: ReadonlyMap<string, CheckedRecord>,
+  claimed: Set<string>,
+  report: Report,
+): [number, number][] {
+  const next = items.one(`numbers#${issuerKeyId}`, "next")
+  const settledVoids: [number, number][] = []
+  let end: number | undefined
+  for (const lease of leases) {
+    const first = items.number(lease, "first")
+    const size = items.number(lease, "size")
+    const subject = `lease ${issuerKeyId.slice(0, 12)} ${first}`
+    if (end !== undefined && first !== end)
+      report({ code: "LEASES_OVERLAP", subject, detail: `starts at ${first}, the one before ends at ${end}` })
+    end = first + size
+    const used = new Set<number>()
+    for (const [offset, id] of Object.entries(items.map(lease, "used"))) {
+      const number = first + Number(offset)
+      used.add(number)
+      const record = typeof id === "string" ? records.get(id) : undefined
+      if (record === undefined) report({ code: "NUMBER_WITHOUT_RECORD", subject, detail: `number ${number}` })
+      else if (
+        record.number !== number ||
+        record.issuerKeyId !== issuerKeyId ||
+        Number(offset) >= size ||
+        claimed.has(record.id)
+      )
+        report({ code: "RECORD_WITHOUT_NUMBER", subject: record.id, detail: `number ${record.number}, not ${number}` })
+      else claimed.add(record.id)
+    }
+    settledVoids.push(...checkSettlement(items, issuerKeyId, lease, first, size, used, report))
+  }
+  if (next === undefined) report({ code: "TABLE_DAMAGED", subject: `numbers#${issuerKeyId}`, detail: "missing" })
+  else if (end !== undefined && items.number(next, "next") !== end)
+    report({
+      code: "LEASES_OVERLAP",
+      subject: `issuer ${issuerKeyId.slice(0, 12)}`,
+      detail: `next is ${items.number(next, "next")}, leases end at ${end}`,
+    })
+  return settledVoids
+}
+
+function checkSettlement(
+  items: Items,
+  issuerKeyId: string,
+  lease: StoredItem,
+  first: number,
+  size: number,
+  used: ReadonlySet<number>,
+  report: Report,
+): [number, number][] {
+  const subject = `lease ${issuerKeyId.slice(0, 12)} ${first}`
+  const marked = items.one("open-leases", `${issuerKeyId}#${lease.sk}`) !== undefined
+  const closed = items.text(lease, "state") === "closed"
+  if (!closed && !marked) report({ code: "LEASE_UNSETTLED", subject, detail: "open without its marker" })
+  const written = items.one(`voids#${issuerKeyId}`, lease.sk)
+  if (marked) {
+    if (written !== undefined) report({ code: "LEASE_UNSETTLED", subject, detail: "settled and still marked" })
+    return []
+  }
+  const ranges = rangesOf(written?.ranges)
+  const voids = new Set<number>()
+  for (const [from, to] of ranges)
+    for (let number = from; number <= to && number < first + size; number++) voids.add(number)
+  let wrong = ranges.some(([from, to]) => from < first || to >= first + size)
+  for (let number = first; number < first + size; number++) wrong ||= used.has(number) === voids.has(number)
+  if (wrong) report({ code: "VOIDS_WRONG", subject, detail: `${used.size} used and ${voids.size} void of ${size}` })
+  return ranges
+}
+
+function rangesOf(value: StoredValue | undefined): [number, number][] {
+  if (!Array.isArray(value)) return []
+  return (value as readonly (readonly [string, string])[]).map(([from, to]) => [Number(from), Number(to)])
+}
+
+function readRecords(items: Items, report: Report): Map<string, CheckedRecord> {
+  const trusted = rootsOf(items)
+  const records = new Map<string, CheckedRecord>()
+  for (const [id, partition] of items.partitions("signature#")) {
+    const item = partition.find(({ sk }) => sk === "record")
+    if (item === undefined) continue
+    const record = readRecord(items, item)
+    records.set(id, record)
+    const envelopes = item.envelopes
+    const [envelope] = Array.isArray(envelopes)
+      ? (envelopes as readonly { readonly [name: string]: StoredValue }[])
+      : []
+    const bytes = envelope?.bytes
+    const problem = bytes instanceof Uint8Array ? envelopeProblem(bytes, record, trusted) : "no envelope"
+    if (problem !== undefined) report({ code: "RECORD_ENVELOPE_INVALID", subject: id, detail: problem })
+  }
+  return records
+}
+
+function readRecord(items: Items, item: StoredItem): CheckedRecord {
+  const { digest } = items.map(item, "subject")
+  return {
+    id: items.text(item, "id"),
+    profile: items.text(item, "profile"),
+    issuerKeyId: items.text(item, "issuerKeyId"),
+    number: items.number(item, "number"),
+    digest: typeof digest === "string" ? digest : "",
+    principal: items.text(item, "principal"),
+    signedAt: new Date(items.text(item, "signedAt")),
+    serialHex: items.text(item, "serialHex"),
+    ephemeral: items.text(item, "keyMode") === "ephemeral",
+  }
+}
+
+function rootsOf(items: Items): Uint8Array[] {
+  const root = items.one("deployment", "deployment")?.root
+  const certificate =
+    root !== undefined && typeof root === "object" && "certificate" in root ? root.certificate : undefined
+  return certificate instanceof Uint8Array ? [certificate] : []
+}
+
+function envelopeProblem(bytes: Uint8Array, record: CheckedRecord, trusted: readonly Uint8Array[]): string | undefined {
+  const result = runSync(verifyNotaryEnvelope(bytes, { trusted, now: record.signedAt }))
+  if (!result.ok) return result.code
+  if (result.target.digest !== record.digest) return `signs ${result.target.digest}`
+  if (result.number !== record.number) return `carries number ${result.number}`
+  if (hexEncode(result.leaf.serialBytes) !== record.serialHex) return "has another certificate"
+  if (hexEncode(result.issuerKeyId) !== record.issuerKeyId) return "has another issuer"
+  return result.signingTime.getTime() === record.signedAt.getTime() ? undefined : "was signed at another time"
+}
+
+function checkArtifacts(items: Items, records: ReadonlyMap<string, CheckedRecord>, report: Report): void {
+  const listed = new Map<string, Set<string>>()
+  for (const [digest, partition] of items.partitions("artifact#")) {
+    const signatures = partition[0]?.signatures
+    listed.set(digest, new Set(signatures instanceof Set ? (signatures as ReadonlySet<string>) : []))
+  }
+  for (const { id, digest } of records.values())
+    if (listed.get(digest)?.delete(id) !== true)
+      report({ code: "ARTIFACT_LIST_WRONG", subject: digest, detail: `lacks ${id}` })
+  for (const [digest, rest] of listed)
+    for (const id of rest)
+      report({ code: "ARTIFACT_LIST_WRONG", subject: digest, detail: `lists ${id}, which has no record of it` })
+}
+
+function checkInbox(items: Items, records: ReadonlyMap<string, CheckedRecord>, report: Report): void {
+  const waiting = new Set<string>()
+  for (const [, partition] of items.partitions("inbox#")) for (const { sk } of partition) waiting.add(sk)
+  for (const { id } of records.values())
+    if (!waiting.has(id)) report({ code: "INBOX_MISSING", subject: id, detail: "no inbox item" })
+}
+
+function checkIdempotency(items: Items, records: ReadonlyMap<string, CheckedRecord>, report: Report): void {
+  const owner = new Map<string, string>()
+  for (const [hash, partition] of items.partitions("idempotency#")) {
+    for (const item of partition) {
+      const { signature } = item
+      if (signature === undefined) continue
+      const record = typeof signature === "string" ? records.get(signature) : undefined
+      const subject = `${hash.slice(0, 12)} ${item.sk}`
+      if (record === undefined) report({ code: "IDEMPOTENCY_WRONG", subject, detail: "names no record" })
+      else if (item.sk !== "request" && item.sk !== record.digest)
+        report({ code: "IDEMPOTENCY_WRONG", subject, detail: `names ${record.id} of another artifact` })
+      else if (owner.has(record.id))
+        report({ code: "IDEMPOTENCY_WRONG", subject, detail: `shares ${record.id} with another key` })
+      else owner.set(record.id, hash)
+    }
+  }
+}

@@ -1,0 +1,113 @@
+import type { RevocationList, Revoked } from "@sealwright/formats/revocation-list"
+
+/** How far the clocks of signer, publisher and verifier may lie apart. */
+export const CLOCK_TOLERANCE_MS = 60_000
+
+/** What was rescinded or revoked, so that the signature falls. */
+export type RevokedBy = "artifact" | "signature" | "certificate" | "issuer" | "profile" | "void number"
+
+export interface RevocationQuery {
+  /** lower-case hex SHA-256 of the SubjectPublicKeyInfo that certified the leaf */
+  readonly issuerKeyId: string
+  /** position in that issuer's numbering */
+  readonly number: number
+  readonly profile: string
+  /** lower-case hex SHA-256 of every certificate of the chain */
+  readonly thumbprints: readonly string[]
+  /** digest of the artifact, `sha256:…` */
+  readonly artifact: string
+  /** undefined when nothing proves a time: then every rule "from a time on" counts, and the signature is never newer than the list */
+  readonly signedAt: Date | undefined
+  readonly now: Date
+  /** how old the list may be */
+  readonly maxStaleSec: number
+}
+
+/**
+ * What the list says of one signature. `newer`: made after the list, so that no list of this age can know it. `not covered`: it should be
+ * older than the list, and the list has not settled its number. `stale`: the list is older than allowed; a revocation is reported all the same.
+ */
+export type RevocationAnswer =
+  | { readonly status: "revoked"; readonly reason: string; readonly at: Date; readonly by: RevokedBy }
+  | { readonly status: "good" | "newer" | "not covered" | "stale" }
+
+/** A list of rescinded signatures, in whatever form it was published. */
+export interface RevocationReader {
+  readonly epoch: number
+  readonly date: Date
+  readonly due: Date
+  /** true when the list numbers the signatures of this issuer */
+  knowsIssuer(issuerKeyId: string): boolean
+  /** the entry of a denied artifact */
+  deniedArtifact(digest: string): Revoked | undefined
+  answer(query: RevocationQuery): RevocationAnswer
+}
+
+/** The reason given for a number that was handed out and that no recorded signature has: whoever shows one did not get it from the service. */
+export const VOID_REASON = "noSignatureRecorded"
+
+/** Reads the plain list. The list is taken as verified. */
+export function revocationReader(list: RevocationList): RevocationReader {
+  return {
+    epoch: list.epoch,
+    date: list.date,
+    due: list.due,
+    knowsIssuer: (issuerKeyId) => list.issuers.has(issuerKeyId),
+    deniedArtifact: (digest) => list.artifacts.get(digest),
+    answer(query) {
+      const found = revokedBy(list, query)
+      if (found !== undefined) return found
+      if (isOlderThan(list.date, query.now, query.maxStaleSec)) return { status: "stale" }
+      const numbers = list.issuers.get(query.issuerKeyId)
+      if (numbers !== undefined && query.number < numbers.coveredBelow) return { status: "good" }
+      const { signedAt } = query
+      const newer = signedAt !== undefined && signedAt.getTime() >= list.date.getTime() - CLOCK_TOLERANCE_MS
+      return { status: newer ? "newer" : "not covered" }
+    },
+  }
+}
+
+/** False when `date` lies in the future, and never true for an age of exactly `maxSec`. */
+export function isOlderThan(date: Date, now: Date, maxSec: number): boolean {
+  return !(now.getTime() - date.getTime() <= maxSec * 1000)
+}
+
+function revokedBy(list: RevocationList, query: RevocationQuery): RevocationAnswer | undefined {
+  const denied = list.artifacts.get(query.artifact)
+  if (denied !== undefined) return answer(denied, "artifact")
+  const numbers = list.issuers.get(query.issuerKeyId)
+  const rescinded = numbers?.revoked.get(query.number)
+  if (rescinded !== undefined) return answer(rescinded, "signature")
+  for (const rule of list.rules) {
+    if (rule.kind === "issuer" && rule.issuerKeyId === query.issuerKeyId) return answer(rule, "issuer")
+    if (rule.kind === "certificate" && query.thumbprints.includes(rule.thumbprint)) return answer(rule, "certificate")
+    if (rule.kind === "profile" && rule.profile === query.profile && notBefore(query.signedAt, rule.from))
+      return answer(rule, "profile")
+  }
+  if (numbers !== undefined && inRanges(numbers.void, query.number))
+    return { status: "revoked", reason: VOID_REASON, at: list.date, by: "void number" }
+  return undefined
+}
+
+function answer({ reason, at }: Revoked, by: RevokedBy): RevocationAnswer {
+  return { status: "revoked", reason, at, by }
+}
+
+/** An unproven time may be any time. */
+function notBefore(signedAt: Date | undefined, from: Date): boolean {
+  return signedAt === undefined || signedAt.getTime() >= from.getTime()
+}
+
+/** @param ranges inclusive, disjoint, rising */
+function inRanges(ranges: readonly (readonly [number, number])[], number: number): boolean {
+  let low = 0
+  let high = ranges.length
+  while (low < high) {
+    const middle = (low + high) >> 1
+    const [from, to] = ranges[middle] as readonly [number, number]
+    if (number < from) high = middle
+    else if (number > to) low = middle + 1
+    else return true
+  }
+  return false
+}

@@ -1,0 +1,180 @@
+import { BUNDLE_CODES, type BundleCode } from "./bundle.ts"
+import { NOTARY_CODES, type NotaryCode } from "./notary.ts"
+import { TUF_CODES } from "./tuf-rules.ts"
+import { CHAIN_CODES } from "./x509-path.ts"
+
+export type VerdictKind = "accepted" | "rejected" | "inconclusive"
+
+export interface VerdictCodeRow {
+  readonly verdict: VerdictKind
+  /** what was found */
+  readonly text: string
+  /** what to do */
+  readonly remedy: string
+}
+
+const accepted = (text: string, remedy: string): VerdictCodeRow => ({ verdict: "accepted", text, remedy })
+const rejected = (text: string, remedy: string): VerdictCodeRow => ({ verdict: "rejected", text, remedy })
+const inconclusive = (text: string, remedy: string): VerdictCodeRow => ({ verdict: "inconclusive", text, remedy })
+
+const DO_NOT_RUN = "Do not run it; ask the publisher for a version that was signed anew."
+const NEWER_BUNDLE = "Mirror a newer bundle and verify again."
+const FETCH_AGAIN = "Fetch artifact and signatures again; if it stays so, tell the publisher."
+
+const OWN_CODES = {
+  ACCEPTED: accepted("signed as the policy demands", "Nothing to do."),
+  TRUSTED_ARTIFACT: accepted("the policy lists this digest; no signature was looked at", "Nothing to do."),
+  SIGNATURE_CHECK_OFF: accepted("the policy does not check signatures", "Set signatureCheck to true."),
+
+  DIGEST_MALFORMED: rejected("the artifact's digest is not sha256:, sha384: or sha512: and hex", "Verify by digest."),
+  REFERENCE_MALFORMED: rejected(
+    "the reference is not registry/repository[:tag][@digest]",
+    "Name registry and repository in full, in lower case.",
+  ),
+  REFERENCE_MISMATCH: rejected("the reference names another digest than the artifact's", "Verify what you will run."),
+  NO_SIGNATURES: rejected("there is no signature", "Fetch the artifact's signatures, or have it signed."),
+  TOO_MANY_SIGNATURES: rejected("there are more than 100 signatures", "Remove those that are not the publisher's."),
+  SOURCE_NOT_TRUSTED: rejected(
+    "no trusted root counts for this source",
+    "Add a root whose scope has this reference, if you trust the source.",
+  ),
+  IDENTITY_NOT_TRUSTED: rejected(
+    "the signer is not among the identities that the policy trusts here",
+    "Ask who was to sign this; add the identity only if it may.",
+  ),
+  IDENTITY_MALFORMED: rejected("the certificate has not the one identity that its publisher gives", DO_NOT_RUN),
+  SIGNATURE_UNNUMBERED: rejected("the signature carries no number of its issuer", DO_NOT_RUN),
+  ARTIFACT_MISMATCH: rejected("the signature is for another artifact", FETCH_AGAIN),
+  ARTIFACT_REVOKED: rejected("the publisher has revoked this artifact", DO_NOT_RUN),
+  SIGNATURE_REVOKED: rejected("the publisher has rescinded this signature", DO_NOT_RUN),
+  CERTIFICATE_REVOKED: rejected("a certificate or issuer of the signature is revoked", DO_NOT_RUN),
+  PROFILE_REVOKED: rejected("the profile is revoked from before this signature on", DO_NOT_RUN),
+  NUMBER_VOID: rejected(
+    "the service never recorded a signature with this number",
+    "Do not run it; tell the publisher: somebody signs beside the record.",
+  ),
+  NOT_ON_ALLOW_LIST: rejected("the publisher's allow list has not this artifact here", DO_NOT_RUN),
+  PARTIES_MISSING: rejected("fewer parties have signed than the policy requires", "Get the missing signatures."),
+
+  SIGNING_TIME_AHEAD: inconclusive("the signature is dated later than this machine's clock", "Set the clock right."),
+  REVOCATION_UNKNOWN: inconclusive(
+    "nothing says whether the signature was revoked",
+    "Give the publisher's bundle, or turn signatureRescinded off.",
+  ),
+  REVOCATION_STALE: inconclusive("what is known of revocations is older than allowed", NEWER_BUNDLE),
+  REVOCATION_NOT_COVERED: inconclusive("the list has not settled this signature's number", NEWER_BUNDLE),
+  ALLOW_LIST_UNKNOWN: inconclusive("the policy asks for an allow list, and the bundle has none", NEWER_BUNDLE),
+  PARTIES_UNDECIDED: inconclusive("parties are missing whose signatures could not be decided", NEWER_BUNDLE),
+} as const satisfies Record<string, VerdictCodeRow>
+
+export type VerdictCode = keyof typeof OWN_CODES | NotaryCode | BundleCode
+
+/** Public API: add codes, never rename or reuse one. Those of envelopes and chains reject, those of bundles leave open. */
+export const VERDICT_CODES: Readonly<Record<VerdictCode, VerdictCodeRow>> = {
+  ...OWN_CODES,
+  ...rows(NOTARY_CODES, (text) => rejected(text, FETCH_AGAIN)),
+  ...rows(CHAIN_CODES, (text) =>
+    rejected(text, "Ask the publisher which roots are its own, and for a good signature."),
+  ),
+  ...rows(TUF_CODES, (text) => inconclusive(text, NEWER_BUNDLE)),
+  ...rows(BUNDLE_CODES, (text) => inconclusive(text, NEWER_BUNDLE)),
+  CHAIN_NOT_TRUSTED: rejected(CHAIN_CODES.CHAIN_NOT_TRUSTED, OWN_CODES.SOURCE_NOT_TRUSTED.remedy),
+  SIGNATURE_EXPIRED: rejected(NOTARY_CODES.SIGNATURE_EXPIRED, DO_NOT_RUN),
+  CERTIFICATE_SWAPPED: rejected(NOTARY_CODES.CERTIFICATE_SWAPPED, DO_NOT_RUN),
+  CLOCK_BEHIND: inconclusive(BUNDLE_CODES.CLOCK_BEHIND, OWN_CODES.SIGNING_TIME_AHEAD.remedy),
+}
+
+function rows<Code extends string>(codes: Readonly<Record<Code, string>>, row: (text: string) => VerdictCodeRow) {
+  return Object.fromEntries(Object.entries<string>(codes).map(([code, text]) => [code, row(text)])) as Record<
+    Code,
+    VerdictCodeRow
+  >
+}
+
+export interface Check {
+  readonly check: string
+  readonly outcome: "pass" | "fail" | "warn" | "skip"
+  /** undefined for what passed */
+  readonly code?: VerdictCode
+  /** one line for people, free to change; control characters are replaced */
+  readonly text: string
+}
+
+/** What one envelope came to. `outcome` counts for it alone; parties are weighed in the verdict. */
+export interface SignatureVerdict {
+  /** position in `envelopes` */
+  readonly index: number
+  readonly outcome: VerdictKind
+  readonly code: VerdictCode
+  /** named parties of the policy that this signature may stand for */
+  readonly parties: readonly string[]
+  /** undefined when the envelope did not prove who signed */
+  readonly signer?: {
+    readonly subject: string
+    readonly identity?: string
+    readonly issuerKeyId: string
+    readonly number?: number
+    /** RFC 3339; proven under the signing-authority scheme, claimed otherwise */
+    readonly signingTime: string
+    readonly expiry?: string
+  }
+  readonly checks: readonly Check[]
+}
+
+/** How old one part of what was known is; times in RFC 3339. */
+export interface PartFreshness {
+  readonly part: string
+  readonly version: number
+  readonly date?: string
+  readonly due: string
+  /** since its date; of lists alone */
+  readonly ageSec?: number
+  /** since it was due; 0 before */
+  readonly overdueSec: number
+}
+
+/** One line of a decision log (R34). */
+export interface DecisionEvent {
+  readonly event: "signature" | "verdict"
+  readonly time: string
+  readonly artifact: string
+  readonly reference?: string
+  readonly outcome: VerdictKind
+  readonly code: VerdictCode
+  /** what was found, for people */
+  readonly text: string
+  readonly remedy: string
+  readonly [detail: string]: string | number | readonly string[] | undefined
+}
+
+/** Plain JSON. Nothing but `accepted` lets an artifact run. */
+export interface Verdict {
+  readonly verdict: VerdictKind
+  readonly code: VerdictCode
+  /** the digest that was verified: run this one, and no tag */
+  readonly artifact: string
+  readonly checks: readonly Check[]
+  readonly signatures: readonly SignatureVerdict[]
+  readonly freshness: readonly PartFreshness[]
+  readonly events: readonly DecisionEvent[]
+}
+
+export function verdictOf(code: VerdictCode): VerdictKind {
+  return VERDICT_CODES[code].verdict
+}
+
+export const pass = (check: string, text: string): Check => ({ check, outcome: "pass", text: printable(text) })
+
+export const skip = (check: string, text: string): Check => ({ check, outcome: "skip", text: printable(text) })
+
+export const warn = (check: string, text: string): Check => ({ check, outcome: "warn", text: printable(text) })
+
+export function fail(check: string, code: VerdictCode, detail = ""): Check {
+  const { text } = VERDICT_CODES[code]
+  return { check, outcome: "fail", code, text: printable(detail === "" ? text : `${text}: ${detail}`) }
+}
+
+/** Text of others ends up on terminals and in logs: no control characters, none that turn the direction of writing, 500 characters at most. */
+export function printable(text: string): string {
+  return text.slice(0, 500).replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, "\u{fffd}")
+}

