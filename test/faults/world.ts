@@ -10,10 +10,11 @@ import { publish } from "@sealwright/core/publish/flow"
 import { createSigner } from "@sealwright/core/sign/flow"
 import { bytesEqual, hexDecode, hexEncode } from "@sealwright/formats/bytes"
 import { parseCrl } from "@sealwright/formats/crl"
+import { fsck } from "../../packages/cli/src/fsck/check.ts"
+import type { StoredItem } from "../../packages/cli/src/fsck/state.ts"
 import { checkSuccessor, type ListJson, readEdition } from "../support/edition-check.ts"
 import { cheapEphemeralKey, createCheapKeys, runCheap } from "../support/fakes-crypto.ts"
 import { type Around, type FaultyPorts, withFaults } from "../support/fakes-faults.ts"
-import { checkLedger } from "../support/ledger-check.ts"
 import { ADMIN, NAMES, PROFILE, signRequest } from "../support/service.ts"
 
 /** What a caller got, and what was promised to it. */
@@ -122,7 +123,10 @@ export class World {
       }
     }
     await publish(ports, true).catch((error: unknown) => this.fail(`I8: publishing after the faults: ${String(error)}`))
-    for (const problem of checkLedger(this.table.dump())) this.fail(`ledger: ${problem}`)
+    const objects = new Map([...this.objects.dump()].map(([key, { bytes }]) => [key, bytes]))
+    for (const { code, subject, detail } of fsck({ items: this.table.dump() as StoredItem[], objects }, runCheap)
+      .findings)
+      this.fail(`fsck: ${code} ${subject}: ${detail}`)
     this.#checkLists()
     await this.#checkRequests()
   }
