@@ -32,7 +32,7 @@ export async function runSeed(seed: number, prepared: readonly Item[], mutant?: 
     ]
     return mutant?.withoutKeys ? mine.map((one) => ({ ...one, idempotencyKey: undefined })) : mine
   }
-  const publishing = random() < 0.4
+  const publishing = random() < 0.4 || mutant?.publishing === true
   const { errors, steps } = await runSchedule({
     random,
     faultShare: 0.04,
@@ -68,5 +68,7 @@ function request(name: string, seeds: readonly string[]): SignRequest {
 /** A wrong order or a missing check, switched on: the harness must notice it. */
 export interface Mutant {
   readonly withoutKeys?: true
+  /** seen among publishers alone: only the denser schedules are worth their time */
+  readonly publishing?: true
   readonly ports?: (world: World) => World["mutate"]
 }
