@@ -158,7 +158,10 @@ function readRevocation(items: Items, item: StoredItem): ReadRevocation {
   }
 }
 
-/** Every list from the acknowledged epoch on has the revocation (I2). A hold that was released since may be missing. */
+/**
+ * Every list from the acknowledged epoch on has the revocation (I2). A hold that was released since may be missing; one that was released and
+ * placed anew stands as released in the lists between.
+ */
 function checkCarried(
   list: RevocationList,
   epoch: number,
@@ -167,10 +170,11 @@ function checkCarried(
   report: Report,
 ): void {
   const names = namesIn(list)
+  const releasedThen = new Set(list.released)
   for (const revocation of revocations) {
     if (revocation.released || revocation.firstEpoch > epoch) continue
     for (const name of expectedNames(revocation, facts))
-      if (!names.has(name))
+      if (!names.has(name) && !(epoch < revocation.epoch && releasedThen.has(name)))
         report({ code: "REVOCATION_UNPUBLISHED", subject: `epoch ${epoch}`, detail: `${revocation.id} (${name})` })
   }
 }
