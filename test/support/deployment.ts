@@ -138,7 +138,7 @@ export class Deployment {
       ...options.registry,
     }
     const revocations = signedDocument(revocationListJson(list), options.listSigner ?? this.keys.lists, this.keys.lists)
-    this.previous = hash("sha256", revocations)
+    this.previous = hash("sha256", canonicalJson(revocationListJson(list)))
     const targets = new Map<string, Uint8Array>([
       [
         "trust-bundle.json",

@@ -21,8 +21,11 @@ export interface MemoryTable extends Table {
   dump(): Item[]
 }
 
-/** The ledger's table in memory: DynamoDB's semantics and limits, one writer at a time. For tests. */
-export function createMemoryTable(): MemoryTable {
+/**
+ * The ledger's table in memory: DynamoDB's semantics and limits, one writer at a time. For tests.
+ * @param start what it holds at first, e.g. another table's `dump()`
+ */
+export function createMemoryTable(start: readonly Item[] = []): MemoryTable {
   const partitions = new Map<string, Map<string, Item>>()
   const find = ({ pk, sk }: Key): Item | undefined => partitions.get(pk)?.get(sk)
 
@@ -31,6 +34,8 @@ export function createMemoryTable(): MemoryTable {
     if (partition === undefined) partitions.set(item.pk, new Map([[item.sk, item]]))
     else partition.set(item.sk, item)
   }
+
+  for (const item of start) store(copyItem(item))
 
   function apply(write: Write): void {
     if ("put" in write) store(copyItem(write.put))

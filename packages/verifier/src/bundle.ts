@@ -258,7 +258,7 @@ function* signedList<T extends { readonly date: Date; readonly due: Date }>(
   if (due.getTime() < date.getTime()) throw new Refusal("BUNDLE_MALFORMED", path, "due before its date")
   if (date.getTime() > input.now.getTime() + CLOCK_TOLERANCE_MS)
     throw new Refusal("CLOCK_BEHIND", path, `dated ${date.toISOString()}`)
-  return { content: document.content, digest: hexEncode(yield* digest("sha256", bytes)) }
+  return { content: document.content, digest: hexEncode(yield* digest("sha256", document.signedBytes)) }
 }
 
 function signedPart<T>({ signedBytes, signatures }: SignedDocument<T>) {

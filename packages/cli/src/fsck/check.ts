@@ -1,3 +1,5 @@
+import { runSync } from "@sealwright/verifier/node-crypto"
+import type { Step } from "@sealwright/verifier/requests"
 import { checkLedger } from "./ledger.ts"
 import { checkPublication } from "./publication.ts"
 import { type Dump, type Finding, Items } from "./state.ts"
@@ -7,12 +9,17 @@ export interface FsckResult {
   readonly records: number
 }
 
-/** Checks a dump of table and bucket for the service's promises. Imports nothing of the service: see state.ts. */
-export function fsck(dump: Dump): FsckResult {
+export type Run = <T>(step: Step<T>) => T
+
+/**
+ * Checks a dump of table and bucket for the service's promises. Imports nothing of the service: see state.ts.
+ * @param run drives the verifier; a test may give one for keys of its own
+ */
+export function fsck(dump: Dump, run: Run = runSync): FsckResult {
   const findings: Finding[] = []
   const report = (finding: Finding) => void findings.push(finding)
   const items = new Items(dump.items, report)
-  const facts = checkLedger(items, report)
-  checkPublication(items, dump, facts, report)
+  const facts = checkLedger(items, run, report)
+  checkPublication(items, dump, facts, run, report)
   return { findings, records: facts.records.size }
 }

@@ -1,9 +1,10 @@
 import { hexEncode } from "@sealwright/formats/bytes"
-import { runSync } from "@sealwright/verifier/node-crypto"
 import { verifyNotaryEnvelope } from "@sealwright/verifier/notary"
+import type { Step } from "@sealwright/verifier/requests"
 import type { Finding, Items, StoredItem, StoredValue } from "./state.ts"
 
 type Report = (finding: Finding) => void
+type Run = <T>(step: Step<T>) => T
 
 /** A record as fsck needs it. */
 export interface CheckedRecord {
@@ -25,8 +26,8 @@ export interface LedgerFacts {
 }
 
 /** Leases, numbers, records, artifacts, inbox and idempotency keys against each other (I1, I4, I5, I6). */
-export function checkLedger(items: Items, report: Report): LedgerFacts {
-  const records = readRecords(items, report)
+export function checkLedger(items: Items, run: Run, report: Report): LedgerFacts {
+  const records = readRecords(items, run, report)
   const claimed = new Set<string>()
   const voids = new Map<string, [number, number][]>()
   for (const [issuerKeyId, leases] of items.partitions("leases#"))
@@ -118,7 +119,7 @@ function rangesOf(value: StoredValue | undefined): [number, number][] {
   return (value as readonly (readonly [string, string])[]).map(([from, to]) => [Number(from), Number(to)])
 }
 
-function readRecords(items: Items, report: Report): Map<string, CheckedRecord> {
+function readRecords(items: Items, run: Run, report: Report): Map<string, CheckedRecord> {
   const trusted = rootsOf(items)
   const records = new Map<string, CheckedRecord>()
   for (const [id, partition] of items.partitions("signature#")) {
@@ -131,7 +132,7 @@ function readRecords(items: Items, report: Report): Map<string, CheckedRecord> {
       ? (envelopes as readonly { readonly [name: string]: StoredValue }[])
       : []
     const bytes = envelope?.bytes
-    const problem = bytes instanceof Uint8Array ? envelopeProblem(bytes, record, trusted) : "no envelope"
+    const problem = bytes instanceof Uint8Array ? envelopeProblem(bytes, record, trusted, run) : "no envelope"
     if (problem !== undefined) report({ code: "RECORD_ENVELOPE_INVALID", subject: id, detail: problem })
   }
   return records
@@ -159,8 +160,13 @@ function rootsOf(items: Items): Uint8Array[] {
   return certificate instanceof Uint8Array ? [certificate] : []
 }
 
-function envelopeProblem(bytes: Uint8Array, record: CheckedRecord, trusted: readonly Uint8Array[]): string | undefined {
-  const result = runSync(verifyNotaryEnvelope(bytes, { trusted, now: record.signedAt }))
+function envelopeProblem(
+  bytes: Uint8Array,
+  record: CheckedRecord,
+  trusted: readonly Uint8Array[],
+  run: Run,
+): string | undefined {
+  const result = run(verifyNotaryEnvelope(bytes, { trusted, now: record.signedAt }))
   if (!result.ok) return result.code
   if (result.target.digest !== record.digest) return `signs ${result.target.digest}`
   if (result.number !== record.number) return `carries number ${result.number}`

@@ -7,11 +7,12 @@ import { decodeMetadata } from "@sealwright/formats/tuf"
 import { parseCertificate } from "@sealwright/formats/x509"
 import { BUNDLE_MARKER, BUNDLE_TYPE, type OpenedBundle, openBundle } from "@sealwright/verifier/bundle"
 import { checkCrl } from "@sealwright/verifier/crl-check"
-import { runSync } from "@sealwright/verifier/node-crypto"
+import type { Step } from "@sealwright/verifier/requests"
 import type { CheckedRecord, LedgerFacts } from "./ledger.ts"
 import type { Dump, Finding, Items, StoredItem } from "./state.ts"
 
 type Report = (finding: Finding) => void
+type Run = <T>(step: Step<T>) => T
 
 interface Listed {
   readonly epoch: number
@@ -19,7 +20,7 @@ interface Listed {
 }
 
 /** Everything published against itself and against the table (I2, I3, I7). */
-export function checkPublication(items: Items, dump: Dump, facts: LedgerFacts, report: Report): void {
+export function checkPublication(items: Items, dump: Dump, facts: LedgerFacts, run: Run, report: Report): void {
   const head = items.one("publication", "head")
   if (head === undefined) return
   const published = items.number(head, "published")
@@ -38,7 +39,7 @@ export function checkPublication(items: Items, dump: Dump, facts: LedgerFacts, r
     report({ code: "HEAD_WRONG", subject: "tuf/timestamp.json", detail: `shows ${shown}, the table says ${published}` })
   if (shown === 0) return
 
-  const bundle = openShown(items, dump, report)
+  const bundle = openShown(items, dump, run, report)
   if (bundle === undefined) return
   const lists = readLists(dump, shown, report)
   checkChain(lists, report)
@@ -47,11 +48,11 @@ export function checkPublication(items: Items, dump: Dump, facts: LedgerFacts, r
   const last = lists.at(-1)
   if (last !== undefined) checkFounded(last.document.content, revocations, facts, report)
   checkDenials(items, revocations, report)
-  checkCrls(dump, bundle, last?.document.content, revocations, facts, report)
+  checkCrls(dump, bundle, last?.document.content, revocations, facts, run, report)
 }
 
 /** The published set at the moment of its own list: whether it is fresh is another question. */
-function openShown(items: Items, dump: Dump, report: Report): OpenedBundle | undefined {
+function openShown(items: Items, dump: Dump, run: Run, report: Report): OpenedBundle | undefined {
   const marker = new TextEncoder().encode(JSON.stringify({ mediaType: BUNDLE_TYPE }))
   const [root] = items.partition("tuf-root")
   const head = items.one("publication", "head")
@@ -59,7 +60,7 @@ function openShown(items: Items, dump: Dump, report: Report): OpenedBundle | und
     report({ code: "HEAD_WRONG", subject: "publication", detail: "published without a TUF root" })
     return undefined
   }
-  const outcome = runSync(
+  const outcome = run(
     openBundle({
       read: (path) => (path === BUNDLE_MARKER ? marker : dump.objects.get(path)),
       pinnedRoot: items.bytes(root, "bytes"),
@@ -158,7 +159,10 @@ function readRevocation(items: Items, item: StoredItem): ReadRevocation {
   }
 }
 
-/** Every list from the acknowledged epoch on has the revocation (I2). A hold that was released since may be missing. */
+/**
+ * Every list from the acknowledged epoch on has the revocation (I2). A hold that was released since may be missing; one that was released and
+ * placed anew stands as released in the lists between.
+ */
 function checkCarried(
   list: RevocationList,
   epoch: number,
@@ -167,10 +171,11 @@ function checkCarried(
   report: Report,
 ): void {
   const names = namesIn(list)
+  const releasedThen = new Set(list.released)
   for (const revocation of revocations) {
     if (revocation.released || revocation.firstEpoch > epoch) continue
     for (const name of expectedNames(revocation, facts))
-      if (!names.has(name))
+      if (!names.has(name) && !(epoch < revocation.epoch && releasedThen.has(name)))
         report({ code: "REVOCATION_UNPUBLISHED", subject: `epoch ${epoch}`, detail: `${revocation.id} (${name})` })
   }
 }
@@ -280,6 +285,7 @@ function checkCrls(
   list: RevocationList | undefined,
   revocations: readonly ReadRevocation[],
   facts: LedgerFacts,
+  run: Run,
   report: Report,
 ): void {
   const now = list?.date ?? new Date(0)
@@ -288,12 +294,12 @@ function checkCrls(
     const issuerKeyId = sha256(issuer.spki)
     const subject = `crl/${issuerKeyId}.crl`
     const bytes = dump.objects.get(subject)
-    const target = runSync(bundle.crl(issuerKeyId))
+    const target = run(bundle.crl(issuerKeyId))
     if (bytes === undefined || target === undefined) {
       report({ code: "CRL_WRONG", subject, detail: "missing" })
       continue
     }
-    const answer = runSync(checkCrl({ ...issuer, issuer: issuer.subject }, issuer, bytes, now))
+    const answer = run(checkCrl({ ...issuer, issuer: issuer.subject }, issuer, bytes, now))
     if (answer.status === "unknown") report({ code: "CRL_WRONG", subject, detail: answer.why })
     if (
       hexEncode(bytes) !== hexEncode(target) &&

@@ -15,7 +15,7 @@ export const LIST_LIFETIME_SEC = 24 * 3600
 
 /**
  * The revocation list of an epoch. Pure: equal snapshots give equal lists.
- * @param previous lower-case hex SHA-256 of the list of the epoch before; empty for the first
+ * @param previous lower-case hex SHA-256 of the signed part of the list of the epoch before; empty for the first
  */
 export function planRevocationList(snapshot: Snapshot, previous: string): RevocationList {
   const { epoch, date } = snapshot

@@ -28,7 +28,10 @@ export interface Grant {
 export interface LeasePool {
   /** @returns what is remembered, or what the table says now when nothing is remembered or `fresh` is asked */
   standing(profile: string, fresh: boolean): Promise<Standing>
-  /** @returns undefined when the profile or its issuer changed between reading it and taking the lease: look afresh */
+  /**
+   * @returns undefined when the profile or its issuer changed between reading it and taking the lease, or the lease ended while it
+   * was taken: look afresh
+   */
   take(standing: Standing, count: number): Promise<Grant | undefined>
   forget(profile: string): void
 }
@@ -85,7 +88,8 @@ export function createLeasePool(ports: {
     }
     const entry: Held = { standing: of, lease, handedOut: 0 }
     held.set(profile.name, entry)
-    return { standing: of, lease, numbers: handOut(entry, lease, count) as readonly number[] }
+    const numbers = handOut(entry, lease, count)
+    return numbers && { standing: of, lease, numbers }
   }
 
   function handOut(entry: Held, lease: Lease, count: number): readonly number[] | undefined {

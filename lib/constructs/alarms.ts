@@ -1,0 +1,88 @@
+import { Duration } from "aws-cdk-lib"
+import {
+  Alarm,
+  type AlarmProps,
+  ComparisonOperator,
+  type IMetric,
+  Metric,
+  TreatMissingData,
+} from "aws-cdk-lib/aws-cloudwatch"
+import { SnsAction } from "aws-cdk-lib/aws-cloudwatch-actions"
+import type { ITopic } from "aws-cdk-lib/aws-sns"
+import { Construct } from "constructs"
+import { FUNCTION_NAMES, type FunctionName } from "../../functions/routes.ts"
+import type { ServiceApi } from "./http-api.ts"
+import type { ServiceFunction } from "./service-function.ts"
+
+export interface ServiceAlarmsProps {
+  /** value of the metrics' dimension `Stack` */
+  readonly name: string
+  readonly functions: Readonly<Record<FunctionName, ServiceFunction>>
+  readonly api: ServiceApi
+  /** default: alarms change their state and tell nobody */
+  readonly topic?: ITopic | undefined
+}
+
+/** A publication is renewed every six hours though nothing changed; an hour later its renewal has failed for an hour. */
+const OLDEST_PUBLICATION_SEC = 7 * 3600
+
+/** Publishers wait for each other by design, so a throttled one is no news. */
+const THROTTLED_BY_DESIGN: readonly FunctionName[] = ["publish"]
+
+/** What a person must hear of. */
+export class ServiceAlarms extends Construct {
+  constructor(scope: Construct, id: string, props: ServiceAlarmsProps) {
+    super(scope, id)
+    const ring = (alarmId: string, alarm: Omit<AlarmProps, "evaluationPeriods"> & { evaluationPeriods?: number }) => {
+      const made = new Alarm(this, alarmId, {
+        evaluationPeriods: 1,
+        treatMissingData: TreatMissingData.NOT_BREACHING,
+        ...alarm,
+      })
+      if (props.topic) made.addAlarmAction(new SnsAction(props.topic))
+    }
+    const any = (alarmId: string, metric: IMetric, alarmDescription: string) =>
+      ring(alarmId, {
+        metric,
+        alarmDescription,
+        threshold: 1,
+        comparisonOperator: ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+      })
+
+    ring("PublicationAge", {
+      alarmDescription:
+        "Sealwright: the published trust metadata is old, or nothing publishes. Deployers will see it as stale.",
+      metric: new Metric({
+        namespace: "Sealwright",
+        metricName: "PublicationAge",
+        dimensionsMap: { Stack: props.name },
+        statistic: "Maximum",
+        period: Duration.minutes(5),
+      }),
+      threshold: OLDEST_PUBLICATION_SEC,
+      comparisonOperator: ComparisonOperator.GREATER_THAN_THRESHOLD,
+      evaluationPeriods: 3,
+      treatMissingData: TreatMissingData.BREACHING,
+    })
+    for (const name of FUNCTION_NAMES) {
+      const { function: lambda } = props.functions[name]
+      const title = `${name[0]?.toUpperCase()}${name.slice(1)}`
+      any(
+        `${title}Errors`,
+        lambda.metricErrors({ period: Duration.minutes(5) }),
+        `Sealwright: ${name} failed with an error of its own; its log says which.`,
+      )
+      if (!THROTTLED_BY_DESIGN.includes(name))
+        any(
+          `${title}Throttles`,
+          lambda.metricThrottles({ period: Duration.minutes(5) }),
+          `Sealwright: Lambda refused to run ${name}; the account's concurrency is used up.`,
+        )
+    }
+    any(
+      "ApiServerErrors",
+      props.api.api.metricServerError({ period: Duration.minutes(5) }),
+      "Sealwright: the API answered with a status of 500 or more.",
+    )
+  }
+}

@@ -1,0 +1,155 @@
+import { Aws, Stack } from "aws-cdk-lib"
+import { Construct } from "constructs"
+import type { ServiceFunction } from "./service-function.ts"
+
+/** What a key is for: the tag that IAM decides by (D13). */
+export type KeyPurpose =
+  | "root"
+  | "issuer"
+  | "held"
+  | "tuf-root"
+  | "tuf-targets"
+  | "tuf-lists"
+  | "tuf-registry"
+  | "tuf-snapshot"
+  | "tuf-timestamp"
+
+const PURPOSES: readonly KeyPurpose[] = [
+  "root",
+  "issuer",
+  "held",
+  "tuf-root",
+  "tuf-targets",
+  "tuf-lists",
+  "tuf-registry",
+  "tuf-snapshot",
+  "tuf-timestamp",
+]
+
+const STACK_TAG = "sealwright:stack"
+const PURPOSE_TAG = "sealwright:purpose"
+const KEY_SPECS = ["ECC_NIST_P256", "ECC_NIST_P384", "RSA_3072"]
+const SIGNING = {
+  "kms:MessageType": "DIGEST",
+  "kms:SigningAlgorithm": ["ECDSA_SHA_256", "ECDSA_SHA_384", "RSASSA_PSS_SHA_384"],
+}
+
+const BY_TAG = "Keys are made at run time and have no names here; conditions pin their tags."
+
+/**
+ * Rights to keys that are made at run time, in this account and Region, tagged with stack and purpose.
+ * Two locks must open together. The key policy says which roles of this deployment may sign at all; it delegates to IAM and
+ * grants nothing by itself, because a key policy cannot see tags, and a role that it named would sign with keys of any purpose.
+ * The role's own policy then opens the purposes.
+ */
+export class SigningKeys extends Construct {
+  readonly #stackTag: string
+  readonly #keys: string
+  readonly #aliases: string
+
+  /** @param name value of the keys' stack tag and first part of their aliases */
+  constructor(scope: Construct, id: string, name: string) {
+    super(scope, id)
+    this.#stackTag = name
+    const arn = (resource: string, resourceName: string) =>
+      Stack.of(this).formatArn({ service: "kms", resource, resourceName })
+    this.#keys = arn("key", "*")
+    this.#aliases = arn("alias", `${name}/*`)
+  }
+
+  grantSign(grantee: ServiceFunction, ...purposes: readonly KeyPurpose[]): void {
+    grantee.allow(["kms:Sign"], [this.#keys], {
+      conditions: { StringEquals: { ...this.#ownTag(), [`aws:ResourceTag/${PURPOSE_TAG}`]: purposes, ...SIGNING } },
+      because: BY_TAG,
+    })
+  }
+
+  /** To create keys with both tags, name them, and read what is public of them. Neither re-tagging nor moving an alias is in it. */
+  grantCreate(grantee: ServiceFunction): void {
+    const tags = {
+      StringEquals: { [`aws:RequestTag/${STACK_TAG}`]: this.#stackTag, [`aws:RequestTag/${PURPOSE_TAG}`]: PURPOSES },
+      "ForAllValues:StringEquals": { "aws:TagKeys": [STACK_TAG, PURPOSE_TAG] },
+    }
+    grantee.allow(["kms:CreateKey"], ["*"], {
+      conditions: {
+        ...tags,
+        StringEquals: { ...tags.StringEquals, "kms:KeySpec": KEY_SPECS, "kms:KeyUsage": "SIGN_VERIFY" },
+        BoolIfExists: { "kms:BypassPolicyLockoutSafetyCheck": "false" },
+      },
+      because: "A key that is being made has no name yet; both tags, its kind and its use are pinned by conditions.",
+    })
+    grantee.allow(["kms:TagResource"], ["*"], {
+      conditions: tags,
+      because:
+        "KMS wants this right without a key's name for tags given at creation; the policy of every key made here refuses it later.",
+    })
+    grantee.allow(["kms:CreateAlias"], [this.#aliases], { because: "Aliases below this deployment's own prefix." })
+    grantee.allow(["kms:CreateAlias", "kms:DescribeKey", "kms:GetPublicKey"], [this.#keys], {
+      conditions: { StringEquals: this.#ownTag() },
+      because: BY_TAG,
+    })
+  }
+
+  /**
+   * Policy of every key made at run time, JSON. Administration stays with the account, whose people may sign with no key unless they
+   * change its policy, which CloudTrail shows. No function of the service may re-tag a key. `PutKeyPolicy` carries no condition: KMS refuses a policy
+   * that nobody could change later, and no function has that right in IAM.
+   */
+  policyJson(signers: readonly ServiceFunction[], maker: ServiceFunction): string {
+    const arns = (functions: readonly ServiceFunction[]) => functions.map(({ role }) => role.roleArn)
+    const runtime = arns([...new Set([...signers, maker])])
+    const account = { AWS: `arn:${Aws.PARTITION}:iam::${Aws.ACCOUNT_ID}:root` }
+    return Stack.of(this).toJsonString({
+      Version: "2012-10-17",
+      Statement: [
+        {
+          Sid: "Administration",
+          Effect: "Allow",
+          Principal: account,
+          Action: [
+            "kms:CancelKeyDeletion",
+            "kms:Describe*",
+            "kms:Disable*",
+            "kms:Enable*",
+            "kms:Get*",
+            "kms:List*",
+            "kms:PutKeyPolicy",
+            "kms:RevokeGrant",
+            "kms:ScheduleKeyDeletion",
+            "kms:UpdateKeyDescription",
+            "kms:Verify",
+          ],
+          Resource: "*",
+        },
+        {
+          Sid: "Naming",
+          Effect: "Allow",
+          Principal: account,
+          Action: ["kms:CreateAlias", "kms:DeleteAlias", "kms:UpdateAlias", "kms:TagResource", "kms:UntagResource"],
+          Resource: "*",
+          Condition: { ArnNotEquals: { "aws:PrincipalArn": runtime } },
+        },
+        {
+          Sid: "Signing",
+          Effect: "Allow",
+          Principal: account,
+          Action: "kms:Sign",
+          Resource: "*",
+          Condition: { ArnEquals: { "aws:PrincipalArn": arns(signers) }, StringEquals: SIGNING },
+        },
+        {
+          Sid: "Making",
+          Effect: "Allow",
+          Principal: account,
+          Action: "kms:CreateAlias",
+          Resource: "*",
+          Condition: { ArnEquals: { "aws:PrincipalArn": arns([maker]) } },
+        },
+      ],
+    })
+  }
+
+  #ownTag(): Record<string, string> {
+    return { [`aws:ResourceTag/${STACK_TAG}`]: this.#stackTag }
+  }
+}

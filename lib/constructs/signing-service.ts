@@ -1,0 +1,173 @@
+import { Duration, Stack } from "aws-cdk-lib"
+import { Rule, RuleTargetInput, Schedule } from "aws-cdk-lib/aws-events"
+import { LambdaFunction as FunctionTarget } from "aws-cdk-lib/aws-events-targets"
+import type { ITopic } from "aws-cdk-lib/aws-sns"
+import { Construct } from "constructs"
+import type { FunctionName } from "../../functions/routes.ts"
+import { AccessPolicies } from "./access-policies.ts"
+import { ServiceAlarms } from "./alarms.ts"
+import { ServiceApi, type Throttle } from "./http-api.ts"
+import { LedgerTable } from "./ledger-table.ts"
+import { Publication, type PublicHost } from "./publication.ts"
+import { ServiceFunction, type ServiceFunctionProps } from "./service-function.ts"
+import { SigningKeys } from "./signing-keys.ts"
+
+export interface SigningServiceProps {
+  /** tag of its keys and first part of their aliases; for ever. Default: the stack's name */
+  readonly name?: string
+  /** CloudFront before the public part of the bucket. Default: true */
+  readonly cdn?: boolean
+  /** names of your own, with their certificate. Default: CloudFront's own name */
+  readonly host?: PublicHost
+  /** of each route. Default: 100 requests per second, burst 200 */
+  readonly throttle?: Throttle
+  /** where alarms go. Default: nowhere */
+  readonly alarmTopic?: ITopic
+  /**
+   * Concurrency set aside so that a flood of signatures can't keep revocations waiting: 11 of the account's.
+   * Default: true; an account with a limit below 111 can't have it.
+   */
+  readonly reserveConcurrency?: boolean
+}
+
+/** API Gateway waits 30 seconds. */
+const BEHIND_API = Duration.seconds(29)
+const CRL_TIME = Duration.minutes(2)
+const PUBLISH_TIME = Duration.minutes(5)
+const REVOKE_RESERVE = 10
+
+/**
+ * The whole service: API, six functions with a role each, ledger, bucket, CDN, schedule, alarms and policies for its users.
+ * What is stored outlives it: ledger and bucket are retained, and keys, made at run time, are no part of any stack.
+ */
+export class SigningService extends Construct {
+  readonly ledger: LedgerTable
+  readonly publication: Publication
+  readonly functions: Readonly<Record<FunctionName, ServiceFunction>>
+  readonly api: ServiceApi
+  readonly policies: AccessPolicies
+  readonly keys: SigningKeys
+
+  constructor(scope: Construct, id: string, props: SigningServiceProps = {}) {
+    super(scope, id)
+    const name = props.name ?? Stack.of(this).stackName
+    this.ledger = new LedgerTable(this, "Ledger")
+    this.publication = new Publication(this, "Publication", {
+      ...(props.cdn !== undefined && { cdn: props.cdn }),
+      ...(props.host && { host: props.host }),
+    })
+    this.keys = new SigningKeys(this, "Keys", name)
+    this.functions = this.#makeFunctions(props.reserveConcurrency ?? true)
+    this.#grant()
+    this.#configure(name)
+    this.api = new ServiceApi(this, "Api", {
+      functions: this.functions,
+      throttle: props.throttle ?? { rate: 100, burst: 200 },
+    })
+    this.policies = new AccessPolicies(this, "Policies", this.api)
+    this.#schedule()
+    new ServiceAlarms(this, "Alarms", {
+      name,
+      functions: this.functions,
+      api: this.api,
+      topic: props.alarmTopic,
+    })
+  }
+
+  #makeFunctions(reserve: boolean): Record<FunctionName, ServiceFunction> {
+    const make = (id: string, props: ServiceFunctionProps) => new ServiceFunction(this, id, props)
+    const short = { timeout: BEHIND_API }
+    return {
+      sign: make("Sign", {
+        ...short,
+        name: "sign",
+        description: "Sealwright: signs and records",
+        memoryMiB: 1024,
+      }),
+      records: make("Records", { ...short, name: "records", description: "Sealwright: reads records" }),
+      revoke: make("Revoke", {
+        ...short,
+        name: "revoke",
+        description: "Sealwright: revokes",
+        reservedConcurrency: reserve ? REVOKE_RESERVE : undefined,
+      }),
+      admin: make("Admin", { ...short, name: "admin", description: "Sealwright: set-up, issuers, profiles" }),
+      publish: make("Publish", {
+        name: "publish",
+        description: "Sealwright: publishes lists and trust metadata",
+        timeout: PUBLISH_TIME,
+        memoryMiB: 1024,
+        // A hint that spares collisions; what is published is right with any number of them (D5).
+        reservedConcurrency: reserve ? 1 : undefined,
+        // The next minute's run does what a lost event asked for.
+        events: { retryAttempts: 0, maxEventAge: PUBLISH_TIME },
+      }),
+      crl: make("Crl", {
+        name: "crl",
+        description: "Sealwright: signs CRLs of committed epochs",
+        timeout: CRL_TIME,
+        memoryMiB: 1024,
+      }),
+    }
+  }
+
+  /** Who may do what (D13). Six roles; no one of them both signs artifacts and publishes. */
+  #grant(): void {
+    const { sign, records, revoke, admin, publish, crl } = this.functions
+    const write = ["GetItem", "Query", "PutItem", "UpdateItem", "ConditionCheckItem"] as const
+    this.ledger.grant(sign, ...write)
+    this.ledger.grant(records, "GetItem", "Query", "PutItem")
+    this.ledger.grantQueryIndex(records)
+    this.ledger.grant(revoke, ...write, "DeleteItem")
+    this.ledger.grant(admin, ...write, "DeleteItem")
+    this.ledger.grant(publish, ...write, "DeleteItem")
+    this.ledger.grant(crl, ...write)
+
+    this.keys.grantSign(sign, "issuer", "held")
+    this.keys.grantSign(admin, "root", "issuer", "tuf-root", "tuf-targets")
+    this.keys.grantCreate(admin)
+    this.keys.grantSign(publish, "tuf-lists", "tuf-registry", "tuf-snapshot", "tuf-timestamp")
+    this.keys.grantSign(crl, "root", "issuer")
+
+    this.publication.grantRead(records, "trees/*")
+    this.publication.grantRead(publish, "tuf/*", "crl/*", "trees/*", "staging/*")
+    this.publication.grantWrite(publish, "tuf/*", "crl/*", "trees/*", "staging/plan/*")
+    this.publication.grantWrite(crl, "staging/crl/*")
+
+    for (const caller of [revoke, admin]) grantInvoke(caller, publish)
+    grantInvoke(publish, crl)
+  }
+
+  /** Each function knows what it uses, and no more. */
+  #configure(name: string): void {
+    const { sign, records, revoke, admin, publish, crl } = this.functions
+    const set = (variable: string, value: string, ...functions: readonly ServiceFunction[]) => {
+      for (const { function: lambda } of functions) lambda.addEnvironment(variable, value)
+    }
+    set("SEALWRIGHT_TABLE", this.ledger.table.tableName, sign, records, revoke, admin, publish, crl)
+    set("SEALWRIGHT_BUCKET", this.publication.bucket.bucketName, records, publish, crl)
+    set("SEALWRIGHT_STACK", name, admin, publish)
+    set("SEALWRIGHT_PUBLISH_FUNCTION", publish.function.functionName, revoke, admin)
+    set("SEALWRIGHT_CRL_FUNCTION", crl.function.functionName, publish)
+    set("SEALWRIGHT_KEY_POLICY", this.keys.policyJson([sign, admin, publish, crl], admin), admin)
+  }
+
+  /** The safety net under the wake-ups (D14). */
+  #schedule(): void {
+    new Rule(this, "EveryMinute", {
+      description: "Sealwright: publishes what has changed or is due",
+      schedule: Schedule.rate(Duration.minutes(1)),
+      targets: [
+        new FunctionTarget(this.functions.publish.function, {
+          event: RuleTargetInput.fromObject({ schedule: true }),
+          retryAttempts: 0,
+          maxEventAge: PUBLISH_TIME,
+        }),
+      ],
+    })
+  }
+}
+
+function grantInvoke(caller: ServiceFunction, callee: ServiceFunction): void {
+  caller.allow(["lambda:InvokeFunction"], [callee.function.functionArn])
+}

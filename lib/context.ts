@@ -1,0 +1,47 @@
+/** What `cdk deploy -c <name>=<value>` sets; docs/deployment.md explains each. */
+export interface ContextSettings {
+  readonly stackName: string
+  readonly name?: string
+  readonly cdn: boolean
+  readonly reserveConcurrency: boolean
+  readonly profiles: readonly string[]
+  readonly hosts: readonly string[]
+  readonly certificateArn?: string
+  readonly alarmTopicArn?: string
+}
+
+/**
+ * @param read `node.tryGetContext`: text from the command line, anything from cdk.json
+ * @throws TypeError naming a setting that is malformed, or lacks its counterpart
+ */
+export function readContext(read: (name: string) => unknown): ContextSettings {
+  const text = (name: string): string | undefined => {
+    const value = read(name)
+    if (value === undefined || (typeof value === "string" && value !== "")) return value
+    throw new TypeError(`context ${name}: expected text`)
+  }
+  const flag = (name: string): boolean => {
+    const value = read(name) ?? true
+    if (value === true || value === "true") return true
+    if (value === false || value === "false") return false
+    throw new TypeError(`context ${name}: expected true or false`)
+  }
+  const list = (name: string): string[] => text(name)?.split(",") ?? []
+
+  const name = text("name")
+  const hosts = list("hosts")
+  const certificateArn = text("certificateArn")
+  const alarmTopicArn = text("alarmTopicArn")
+  if (hosts.length > 0 !== (certificateArn !== undefined))
+    throw new TypeError("context hosts and certificateArn: give both or none")
+  return {
+    stackName: text("stackName") ?? "Sealwright",
+    cdn: flag("cdn"),
+    reserveConcurrency: flag("reserveConcurrency"),
+    profiles: list("profiles"),
+    hosts,
+    ...(name !== undefined && { name }),
+    ...(certificateArn !== undefined && { certificateArn }),
+    ...(alarmTopicArn !== undefined && { alarmTopicArn }),
+  }
+}

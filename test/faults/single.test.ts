@@ -1,0 +1,145 @@
+import { createIssuer, holdCeremony } from "@sealwright/core/admin/ceremony"
+import { createProfile, suspendProfile } from "@sealwright/core/admin/profiles"
+import { isServiceError } from "@sealwright/core/errors"
+import type { Item } from "@sealwright/core/ports"
+import { publish } from "@sealwright/core/publish/flow"
+import { revoke } from "@sealwright/core/revoke/flow"
+import { type RevocationRequestTarget, targetName } from "@sealwright/core/revoke/rules"
+import { createSigner, type SignRequest } from "@sealwright/core/sign/flow"
+import { beforeAll, describe, expect, test } from "vitest"
+import { type Around, unavailable } from "../support/fakes-faults.ts"
+import { randomFrom } from "../support/fakes-schedule.ts"
+import { ADMIN, digestOf, NAMES, PIPELINE, PROFILE, signRequest } from "../support/service.ts"
+import { type Ports, preparedItems, World } from "./world.ts"
+
+/** One act, written so that a new process can do it again from its start. */
+type Act = (ports: Ports, world: World) => Promise<void>
+
+const signing =
+  (request: SignRequest): Act =>
+  async (ports, world) => {
+    for (const one of await createSigner(ports)(request)) {
+      if (!("signed" in one)) throw one.refused
+      const bytes = one.signed.envelopes[0]?.bytes as Uint8Array
+      await world.release(request.requestDigest, one.digest, one.signed.id, bytes)
+    }
+  }
+
+const revoking =
+  (target: RevocationRequestTarget): Act =>
+  async (ports, world) => {
+    const request = { target, reason: "keyCompromise", comment: "", effectiveAt: undefined, ...ADMIN } as const
+    const { revocation } = await revoke(ports, request)
+    if (target.kind !== "principal")
+      world.promised.push({ name: targetName(revocation.target), epoch: revocation.epoch })
+  }
+
+const many = Array.from({ length: 23 }, (_, i) => `many-${i}`)
+const ACTS: Readonly<Record<string, Act>> = {
+  "set up": async (ports) => {
+    await holdCeremony(ports, { ...NAMES, algorithm: PROFILE.algorithm, rootYears: 10 }, ADMIN)
+    await createIssuer(ports, { name: "ci", algorithm: PROFILE.algorithm, days: 1000 }, ADMIN)
+    await createProfile(ports, "release", PROFILE, ADMIN)
+    await createProfile(ports, "held", { ...PROFILE, keyMode: "held" }, ADMIN)
+  },
+  sign: signing(signRequest(["one"], { idempotencyKey: "one" })),
+  "sign with a held key": signing({ ...signRequest(["one"], { idempotencyKey: "held" }), profile: "held" }),
+  "sign a batch of two transactions": signing(signRequest(many, { idempotencyKey: "many" })),
+  suspend: async (ports, world) => {
+    await suspendProfile(ports, "release", ADMIN)
+    world.suspended.add("release")
+  },
+  "revoke an artifact": revoking({ kind: "artifact", digest: digestOf("before") }),
+  "revoke a profile": revoking({ kind: "profile", profile: "held", from: new Date("2026-11-21T09:00:00Z") }),
+  "revoke a principal": revoking({
+    kind: "principal",
+    principal: PIPELINE.replace("pipeline", "other"),
+    from: new Date("2026-11-21T09:00:00Z"),
+    until: undefined,
+  }),
+  publish: async (ports) => {
+    await publish(ports, true)
+  },
+}
+
+const FAULTS = ["fails-before", "fails-after", "crash-before", "crash-after"] as const
+const RETRIES = 3
+
+describe.each(Object.entries(ACTS))("every single fault: %s", (name, act) => {
+  let prepared: readonly Item[]
+
+  /** A deployment with an open lease and one signature; empty for the act that sets up. */
+  async function openWorld(): Promise<World> {
+    const world = new World(randomFrom(7), name === "set up" ? [] : prepared)
+    const calm = world.portsOf((_, apply) => apply(), "before")
+    if (name !== "set up") await signing(signRequest(["before"], { idempotencyKey: "before" }))(calm, world)
+    return world
+  }
+
+  async function sites(): Promise<string[]> {
+    const world = await openWorld()
+    const seen: string[] = []
+    await act(
+      world.portsOf((call, apply) => {
+        seen.push(call.name)
+        return apply()
+      }, "recorded"),
+      world,
+    )
+    return seen
+  }
+
+  beforeAll(async () => {
+    prepared = await preparedItems()
+  })
+
+  test.each(FAULTS)("%s", { timeout: 120_000 }, async (fault) => {
+    const recorded = await sites()
+    expect(recorded.length).toBeGreaterThan(0)
+    process.stdout.write(`${name}, ${fault}: ${recorded.length} call sites\n`)
+    for (const [at, site] of recorded.entries()) {
+      const world = await openWorld()
+      await doWithFault(world, act, at, fault)
+      await again(world, act)
+      await world.settle()
+      expect(world.violations, `${fault} at call ${at}: ${site}`).toEqual([])
+    }
+  })
+})
+
+/** Runs the act up to its end, its failure, or the crash of its process at the call. */
+async function doWithFault(world: World, act: Act, at: number, fault: (typeof FAULTS)[number]): Promise<void> {
+  let count = 0
+  let reached = false
+  await new Promise<void>((resolve) => {
+    const around: Around = async (call, apply) => {
+      if (count++ !== at) return apply()
+      reached = true
+      const after = fault.endsWith("after")
+      if (after) await apply()
+      if (fault.startsWith("fails")) throw unavailable(call)
+      resolve()
+      return new Promise(() => undefined)
+    }
+    act(world.portsOf(around, "first"), world).then(resolve, (error: unknown) => {
+      if (!isServiceError(error, "STORE_UNAVAILABLE", "SIGNER_UNAVAILABLE")) world.fail(`first: ${String(error)}`)
+      resolve()
+    })
+  })
+  if (!reached) world.fail("the call was never made")
+}
+
+/** The same act by a new process, without faults: it must come to its end. */
+async function again(world: World, act: Act): Promise<void> {
+  for (let retry = 1; ; retry++) {
+    try {
+      return await act(
+        world.portsOf((_, apply) => apply(), "again"),
+        world,
+      )
+    } catch (error) {
+      if (retry < RETRIES && isServiceError(error, "EPOCH_CONFLICT")) continue
+      return world.fail(`again: ${error instanceof Error ? error.stack : String(error)}`)
+    }
+  }
+}

@@ -1,0 +1,54 @@
+import { createHash, hash } from "node:crypto"
+import type { EphemeralKey, KeyMaker, KeyReference, RandomBytes, RunStep, SigningKeys } from "@sealwright/core/ports"
+import type { SignatureScheme } from "@sealwright/formats/algorithms"
+import { bytesEqual, concat, hexDecode } from "@sealwright/formats/bytes"
+
+const SPKI_START = hexDecode("3059301306072a8648ce3d020106082a8648ce3d03010703420004")
+const SCHEME: SignatureScheme = "ecdsa-p256-sha256"
+
+/** A SubjectPublicKeyInfo of P-256 in form; its point is on no curve. */
+function spkiOf(seed: Uint8Array): Uint8Array {
+  return concat(SPKI_START, hash("sha256", seed, "buffer"), hash("sha256", concat(seed, seed), "buffer"))
+}
+
+/** Anyone can compute it: a form of signature for schedules, where cost counts and forgery does not. Randomised, as ECDSA is. */
+function cheapSignature(spki: Uint8Array, message: Uint8Array, nonce: Uint8Array): Uint8Array {
+  const r = new Uint8Array(nonce.subarray(0, 32))
+  r[0] = 1
+  const s = new Uint8Array(createHash("sha256").update(spki).update(r).update(message).digest())
+  s[0] = 1
+  return concat(hexDecode("30440220"), r, hexDecode("0220"), s)
+}
+
+/** Drives the verifier's steps, with `cheapSignature` in the place of ECDSA. */
+export const runCheap: RunStep = (step) => {
+  let state = step.next()
+  while (!state.done) {
+    const request = state.value
+    if (request.kind === "digest") state = step.next(new Uint8Array(hash(request.hash, request.bytes, "buffer")))
+    else {
+      const { spki, message, signature } = request
+      state = step.next(bytesEqual(signature, cheapSignature(spki, message, signature.subarray(4, 36))))
+    }
+  }
+  return state.value
+}
+
+/** Keys that any number of makers and signers share without state: a key is its name. */
+export function createCheapKeys(random: RandomBytes): SigningKeys & KeyMaker {
+  const spkis = new Map<string, Uint8Array>()
+  const reference = (keyId: string): KeyReference => {
+    const spki = spkis.get(keyId) ?? spkiOf(new TextEncoder().encode(keyId))
+    spkis.set(keyId, spki)
+    return { keyId, scheme: SCHEME, spki }
+  }
+  return {
+    create: async (name) => reference(`cheap:${name}`),
+    sign: async ({ keyId }, message) => cheapSignature(reference(keyId).spki, message, random(32)),
+  }
+}
+
+export function cheapEphemeralKey(random: RandomBytes): EphemeralKey {
+  const spki = spkiOf(random(32))
+  return { scheme: SCHEME, spki, sign: (message) => cheapSignature(spki, message, random(32)) }
+}
