@@ -25,11 +25,16 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { failure } from "./stores.ts"
 
 const RACERS = 20
+export const CHECKSUMS = "checksums are verified, kept, and returned when asked"
 
 const md5Tag = (body: string | Uint8Array) => `"${createHash("md5").update(body).digest("hex")}"`
 
-/** What the service expects of any S3: run it on the embedded one, versitygw, moto, or AWS. */
-export function s3Contract(title: string, connect: () => S3Client): void {
+/**
+ * What the service expects of any S3: run it on the embedded one, versitygw, moto, or AWS.
+ * @param lacking titles of the cases that this one is known to fail; the day it passes one, that case is red
+ */
+export function s3Contract(title: string, connect: () => S3Client, lacking: readonly string[] = []): void {
+  const known = (name: string) => (lacking.includes(name) ? test.fails : test)
   describe(`S3 contract: ${title}`, () => {
     const Bucket = `contract-${randomUUID()}`
     const versioned = `${Bucket}-v`
@@ -133,7 +138,7 @@ export function s3Contract(title: string, connect: () => S3Client): void {
       expect(Buffer.from((await reply.Body?.transformToByteArray()) ?? []).equals(body)).toBe(true)
     })
 
-    test("checksums are verified, kept, and returned when asked", async () => {
+    known(CHECKSUMS)(CHECKSUMS, async () => {
       const sha256 = createHash("sha256").update("checked").digest("base64")
       await put("checked", "checked", { ChecksumSHA256: sha256 })
       expect(await get("checked", { ChecksumMode: "ENABLED" })).toMatchObject({

@@ -1,0 +1,197 @@
+import { createHash } from "node:crypto"
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { Updater } from "tuf-js"
+import { afterAll, beforeAll, expect, test } from "vitest"
+import { PROJECT, run, withClients } from "../support/clients.ts"
+import { createService, signRequest } from "../support/service.ts"
+import { type StaticRepository, serve } from "./repositories.ts"
+
+const LISTS = ["lists/revocations.json", "lists/allow.json"]
+const DAY_SEC = 86_400
+
+/** Who follows, with a memory in `folder`. @returns the lists' SHA-256, or why it refused */
+interface Follower {
+  readonly name: string
+  readonly follow: (folder: string, url: string) => Promise<{ readonly targets?: unknown; readonly refused?: string }>
+  /** how it calls each attack */
+  readonly calls: { readonly rollback: RegExp; readonly freeze: RegExp; readonly mix: RegExp }
+}
+
+type Files = ReadonlyMap<string, Uint8Array>
+
+withClients("R28, R32: any TUF client follows what is published", ["python"], (python) => {
+  const work = mkdtempSync(join(tmpdir(), "sealwright-tuf-"))
+  const root = join(work, "root.json")
+  let older: Files
+  let newer: Files
+  let frozen: Files
+  const frozenRoot = join(work, "frozen-root.json")
+  let repository: StaticRepository
+
+  beforeAll(async () => {
+    const now = await publishTwice(0)
+    older = now.older
+    newer = now.newer
+    frozen = (await publishTwice(-30 * DAY_SEC)).newer
+    writeFileSync(root, fileOf(newer, "1.root.json"))
+    writeFileSync(frozenRoot, fileOf(frozen, "1.root.json"))
+    repository = await serve(newer)
+  }, 120_000)
+
+  afterAll(async () => {
+    await repository?.close()
+    rmSync(work, { recursive: true, force: true })
+  })
+
+  const FOLLOWERS: readonly Follower[] = [
+    {
+      name: "python-tuf",
+      follow: async (folder, url) => {
+        const script = join(PROJECT, "test/clients/python_tuf.py")
+        const own = [join(folder, "pinned.json"), join(folder, "metadata"), url, `${url}/targets`]
+        const { status, stdout, stderr } = await run(python, [script, ...own, ...LISTS], { HOME: folder })
+        if (status !== 0) throw new Error(stderr)
+        return JSON.parse(stdout)
+      },
+      calls: {
+        rollback: /^BadVersionNumberError$/,
+        freeze: /^ExpiredMetadataError$/,
+        mix: /^(RepositoryError|LengthOrHashMismatchError|DownloadLengthMismatchError)$/,
+      },
+    },
+    {
+      name: "tuf-js",
+      follow: async (folder, url) => {
+        const metadataDir = join(folder, "metadata")
+        if (!readdirSync(metadataDir).includes("root.json"))
+          copyFileSync(join(folder, "pinned.json"), join(metadataDir, "root.json"))
+        const targetDir = join(folder, "targets")
+        mkdirSync(targetDir, { recursive: true })
+        try {
+          const updater = new Updater({ metadataDir, metadataBaseUrl: url, targetDir, targetBaseUrl: `${url}/targets` })
+          await updater.refresh()
+          const targets: { [path: string]: string } = {}
+          for (const path of LISTS) {
+            const found = await updater.getTargetInfo(path)
+            if (found === undefined) throw new Error(`no target ${path}`)
+            targets[path] = sha256(readFileSync(await updater.downloadTarget(found)))
+          }
+          return { targets }
+        } catch (error) {
+          const { message } = error as Error
+          const { name } = (error as Error).constructor
+          return { refused: `${name}: ${message}` }
+        }
+      },
+      calls: {
+        rollback: /^BadVersionError: /,
+        freeze: /^ExpiredMetadataError: /,
+        mix: /Unable to load targets .*(Max length reached|hash|length)/,
+      },
+    },
+    {
+      name: "our own client",
+      follow: async (folder, url) => {
+        const metadata = ["--metadata-dir", join(folder, "metadata")]
+        const targetDir = join(folder, "targets")
+        mkdirSync(targetDir, { recursive: true })
+        const client = join(PROJECT, "test/support/tuf-client.ts")
+        if (!readdirSync(join(folder, "metadata")).includes("root.json"))
+          await run(process.execPath, [client, ...metadata, "init", join(folder, "pinned.json")])
+        const names = LISTS.flatMap((path) => ["--target-name", path])
+        const addresses = ["--metadata-url", url, "--target-base-url", `${url}/targets`, "--target-dir", targetDir]
+        const { status, stderr } = await run(process.execPath, [
+          client,
+          ...metadata,
+          ...addresses,
+          ...names,
+          "download",
+        ])
+        if (status !== 0) return { refused: stderr.split(" ")[0] ?? "" }
+        const read = (path: string) => sha256(readFileSync(join(targetDir, encodeURIComponent(path))))
+        return { targets: Object.fromEntries(LISTS.map((path) => [path, read(path)])) }
+      },
+      calls: { rollback: /^TUF_ROLLBACK$/, freeze: /^TUF_EXPIRED$/, mix: /^TUF_HASH_MISMATCH$/ },
+    },
+  ]
+
+  function newFolder(pinned: string): string {
+    const folder = mkdtempSync(join(work, "follower-"))
+    mkdirSync(join(folder, "metadata"))
+    copyFileSync(pinned, join(folder, "pinned.json"))
+    return folder
+  }
+
+  test.each(FOLLOWERS)("$name refreshes, fetches the lists, and follows the next publication", async ({ follow }) => {
+    const folder = newFolder(root)
+    repository.files = older
+    expect(await follow(folder, repository.url)).toEqual({ targets: digestsOf(older) })
+    repository.files = newer
+    expect(await follow(folder, repository.url)).toEqual({ targets: digestsOf(newer) })
+    expect(digestsOf(newer)).not.toEqual(digestsOf(older))
+  })
+
+  test.each(FOLLOWERS)("$name refuses a repository rolled back", async ({ follow, calls }) => {
+    const folder = newFolder(root)
+    repository.files = newer
+    expect(await follow(folder, repository.url)).toEqual({ targets: digestsOf(newer) })
+    repository.files = older
+    expect((await follow(folder, repository.url)).refused).toMatch(calls.rollback)
+  })
+
+  test.each(FOLLOWERS)("$name refuses a repository that stood still", async ({ follow, calls }) => {
+    repository.files = frozen
+    expect((await follow(newFolder(frozenRoot), repository.url)).refused).toMatch(calls.freeze)
+  })
+
+  test.each(FOLLOWERS)("$name refuses old lists under new names", async ({ follow, calls }) => {
+    const mixed = new Map(newer)
+    mixed.set(newestLists(newer), fileOf(older, newestLists(older)))
+    repository.files = mixed
+    expect((await follow(newFolder(root), repository.url)).refused).toMatch(calls.mix)
+  })
+})
+
+/** Two publications of a whole service, made `shiftSec` from now: each as a reader finds it. */
+async function publishTwice(shiftSec: number): Promise<{ readonly older: Files; readonly newer: Files }> {
+  const service = createService()
+  service.pass((Date.now() - service.ports.clock().getTime()) / 1000 + shiftSec - 60)
+  await service.setUp()
+  await service.profile("release")
+  const [settled] = await service.signer()(signRequest(["one"]))
+  if (settled === undefined || !("signed" in settled)) throw new Error("not signed")
+  await service.publish(true)
+  const older = published(service)
+  service.pass(60)
+  await service.revoke({ kind: "signature", signature: settled.signed.id })
+  await service.publish(true)
+  return { older, newer: published(service) }
+}
+
+function published(service: ReturnType<typeof createService>): Files {
+  const tuf = [...service.memory.objects.dump()].filter(([key]) => key.startsWith("tuf/"))
+  return new Map(tuf.map(([key, { bytes }]) => [key.slice("tuf/".length), bytes]))
+}
+
+function fileOf(files: Files, name: string): Uint8Array {
+  const bytes = files.get(name)
+  if (bytes === undefined) throw new Error(`no ${name} among ${[...files.keys()].join(" ")}`)
+  return bytes
+}
+
+/** SHA-256 of the lists that the newest `lists` role names. */
+function digestsOf(files: Files): { [path: string]: string } {
+  const { signed } = JSON.parse(Buffer.from(fileOf(files, newestLists(files))).toString("utf8"))
+  return Object.fromEntries(LISTS.map((path) => [path, signed.targets[path].hashes.sha256]))
+}
+
+function newestLists(files: Files): string {
+  const versions = [...files.keys()].map((key) => Number(/^(\d+)\.lists\.json$/.exec(key)?.[1] ?? 0))
+  return `${Math.max(...versions)}.lists.json`
+}
+
+function sha256(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex")
+}
