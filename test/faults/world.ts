@@ -10,6 +10,7 @@ import { publish } from "@sealwright/core/publish/flow"
 import { createSigner } from "@sealwright/core/sign/flow"
 import { bytesEqual, hexDecode, hexEncode } from "@sealwright/formats/bytes"
 import { parseCrl } from "@sealwright/formats/crl"
+import { fsck } from "../../packages/cli/src/fsck/check.ts"
 import { checkSuccessor, type ListJson, readEdition } from "../support/edition-check.ts"
 import { CHEAP_CRYPTO, type CryptoScheme } from "../support/fakes-crypto.ts"
 import { type Around, type FaultyPorts, withFaults } from "../support/fakes-faults.ts"
@@ -125,9 +126,18 @@ export class World {
       }
     }
     await publish(ports, true).catch((error: unknown) => this.fail(`I8: publishing after the faults: ${String(error)}`))
-    for (const problem of checkLedger(this.table.dump())) this.fail(`ledger: ${problem}`)
+    const items = this.table.dump()
+    for (const problem of checkLedger(items)) this.fail(`ledger: ${problem}`)
+    if (this.#crypto !== CHEAP_CRYPTO) this.#runFsck(items)
     this.#checkLists()
     await this.#checkRequests()
+  }
+
+  /** The product's own check verifies signatures, so it is for worlds that have real ones. */
+  #runFsck(items: Item[]): void {
+    const objects = new Map([...this.objects.dump()].map(([key, { bytes }]) => [key, bytes]))
+    for (const { code, subject, detail } of fsck({ items, objects }).findings)
+      this.fail(`fsck: ${code} ${subject} ${detail}`)
   }
 
   #checkLists(): void {
