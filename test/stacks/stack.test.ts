@@ -1,3 +1,4 @@
+/** One file: everything here reads one synthesised stack, and making it takes longer than checking it. */
 import { describe, expect, test } from "vitest"
 import { FUNCTION_NAMES, ROUTES } from "../../functions/routes.ts"
 import { ACCOUNT, functionName, listOf, newStack, REGION, type Resource, resourcesOf } from "./template.ts"
