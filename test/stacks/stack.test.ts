@@ -319,6 +319,18 @@ describe("alarms", () => {
     })
   })
 
+  test("what ends within 30 days rings", () => {
+    const expiry = alarms.filter(({ MetricName }) => MetricName === "DaysToExpiry")
+    expect(expiry).toHaveLength(1)
+    expect(expiry[0]).toMatchObject({
+      Namespace: "Sealwright",
+      Dimensions: [{ Name: "Stack", Value: "Sealwright" }],
+      Statistic: "Minimum",
+      Threshold: 30,
+      ComparisonOperator: "LessThanThreshold",
+    })
+  })
+
   test("errors of every function ring, throttles of all but publish, failures of the API", () => {
     const rings = alarms
       .filter(({ Namespace }) => Namespace !== "Sealwright")
