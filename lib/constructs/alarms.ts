@@ -67,8 +67,7 @@ export class ServiceAlarms extends Construct {
       treatMissingData: TreatMissingData.BREACHING,
     })
     ring("DaysToExpiry", {
-      alarmDescription:
-        "Sealwright: a certificate or a TUF role that people renew ends within 30 days; renew it.",
+      alarmDescription: "Sealwright: a certificate or a TUF role that people renew ends within 30 days; renew it.",
       metric: new Metric({
         namespace: "Sealwright",
         metricName: "DaysToExpiry",
