@@ -40,7 +40,11 @@ const ROWS: readonly Row[] = [
   { folder: "packages/cli/src/fsck/", project: [FORMATS, VERIFIER], outside: ["node:crypto"] },
   { folder: "functions/", project: [FORMATS, VERIFIER, CORE, ADAPTERS], outside: ["node:", "@middy/core", "valibot"] },
   { folder: "layers/", project: [], outside: ANY },
-  { folder: "lib/", project: ["functions/routes.ts", "scripts/"], outside: ["node:", "aws-cdk-lib", "constructs", "esbuild"] },
+  {
+    folder: "lib/",
+    project: ["functions/routes.ts", "scripts/"],
+    outside: ["node:", "aws-cdk-lib", "constructs", "esbuild"],
+  },
   {
     folder: "bin/",
     project: ["lib/"],

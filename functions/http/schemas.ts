@@ -2,6 +2,8 @@ import { ServiceError } from "@sealwright/core/errors"
 import { CRL_REASONS } from "@sealwright/core/model"
 import { SLUG, ULID } from "@sealwright/core/names"
 import { MAX_SUBJECTS } from "@sealwright/core/sign/rules"
+import { FormatError } from "@sealwright/formats/errors"
+import { parseTime } from "@sealwright/formats/time"
 import * as v from "valibot"
 
 /** One schema a route (D14): requests are checked against it, and docs/openapi.json is generated from it. Unknown members are refused. */
@@ -113,8 +115,12 @@ export function check<const Schema extends v.GenericSchema>(schema: Schema, valu
   throw new ServiceError("REQUEST_MALFORMED", `${v.getDotPath(issue) ?? "body"}: ${issue.message}`)
 }
 
+/** @throws ServiceError REQUEST_MALFORMED unless it is `YYYY-MM-DDThh:mm:ssZ`, on a day that exists */
 export function dateOf(text: string): Date {
-  const date = new Date(text)
-  if (Number.isNaN(date.getTime())) throw new ServiceError("REQUEST_MALFORMED", `${text} is not a date`)
-  return date
+  try {
+    return parseTime(text)
+  } catch (error) {
+    if (!(error instanceof FormatError)) throw error
+    throw new ServiceError("REQUEST_MALFORMED", `${text} is not a time in UTC`, { cause: error })
+  }
 }

@@ -25,14 +25,14 @@ export const handler = middy<ApiEvent, Reply>()
     const caller = callerOf(event)
     const { request, batch } = parseSignRequest(event, caller)
     const outcomes = await sign(request)
-    await Promise.all(
-      outcomes.map((outcome) => ("refused" in outcome ? auditRefusal(event, caller, outcome.refused) : undefined)),
-    )
     if (!batch) {
       const [only] = outcomes
       if (only === undefined || "refused" in only) throw only?.refused ?? new Error("no outcome")
       return reply(only.replayed ? 200 : 201, { signature: signatureView(only.signed) })
     }
+    await Promise.all(
+      outcomes.map((outcome) => ("refused" in outcome ? auditRefusal(event, caller, outcome.refused) : undefined)),
+    )
     return reply(200, {
       results: outcomes.map((outcome) =>
         "refused" in outcome

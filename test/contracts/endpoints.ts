@@ -56,7 +56,7 @@ export async function objectsAt(endpoint: string): Promise<Objects> {
   return createS3Objects(client, name)
 }
 
-export function keysAt(endpoint: string): KeyHome {
+export async function keysAt(endpoint: string): Promise<KeyHome> {
   const client = new KMSClient(options(endpoint))
   return {
     keys: createKmsKeys(client),

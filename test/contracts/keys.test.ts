@@ -1,7 +1,8 @@
 import { createMemoryKeys } from "@sealwright/adapters/memory-keys"
-import { describe } from "vitest"
+import { afterAll, beforeAll, describe } from "vitest"
+import { type Endpoint, embeddedKms } from "./embedded.ts"
 import { keysAt } from "./endpoints.ts"
-import { keysContract } from "./keys-contract.ts"
+import { type KeyHome, keysContract } from "./keys-contract.ts"
 
 describe("keys in memory", () => {
   const memory = createMemoryKeys()
@@ -14,7 +15,22 @@ describe("keys in memory", () => {
   }))
 })
 
-const endpoint = process.env.SEALWRIGHT_KMS_ENDPOINT
-describe.runIf(endpoint !== undefined)(`keys at ${endpoint}`, () => {
-  keysContract(() => keysAt(endpoint as string))
+describe("keys embedded", () => {
+  let endpoint: Endpoint
+  let home: KeyHome
+  beforeAll(async () => {
+    endpoint = await embeddedKms()
+    home = await keysAt(endpoint.url)
+  })
+  afterAll(() => endpoint.close())
+  keysContract(() => home)
+})
+
+const elsewhere = process.env.SEALWRIGHT_KMS_ENDPOINT
+describe.runIf(elsewhere !== undefined)(`keys at ${elsewhere}`, () => {
+  let home: KeyHome
+  beforeAll(async () => {
+    home = await keysAt(elsewhere as string)
+  })
+  keysContract(() => home)
 })

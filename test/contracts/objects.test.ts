@@ -1,7 +1,8 @@
 import { createMemoryObjects } from "@sealwright/adapters/memory-objects"
 import type { Objects } from "@sealwright/core/ports"
 import { utf8 } from "@sealwright/formats/bytes"
-import { beforeAll, describe, expect, test } from "vitest"
+import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { type Endpoint, embeddedS3 } from "./embedded.ts"
 import { objectsAt } from "./endpoints.ts"
 import { objectsContract } from "./objects-contract.ts"
 
@@ -17,11 +18,22 @@ describe("objects in memory", () => {
   })
 })
 
-const endpoint = process.env.SEALWRIGHT_S3_ENDPOINT
-describe.runIf(endpoint !== undefined)(`objects at ${endpoint}`, () => {
+describe("objects embedded", () => {
+  let endpoint: Endpoint
   let objects: Objects
   beforeAll(async () => {
-    objects = await objectsAt(endpoint as string)
+    endpoint = await embeddedS3()
+    objects = await objectsAt(endpoint.url)
+  })
+  afterAll(() => endpoint.close())
+  objectsContract(() => objects)
+})
+
+const elsewhere = process.env.SEALWRIGHT_S3_ENDPOINT
+describe.runIf(elsewhere !== undefined)(`objects at ${elsewhere}`, () => {
+  let objects: Objects
+  beforeAll(async () => {
+    objects = await objectsAt(elsewhere as string)
   })
   objectsContract(() => objects)
 })

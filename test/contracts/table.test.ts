@@ -1,6 +1,7 @@
 import { createMemoryTable } from "@sealwright/adapters/memory-table"
 import type { Table } from "@sealwright/core/ports"
-import { beforeAll, describe } from "vitest"
+import { afterAll, beforeAll, describe } from "vitest"
+import { type Endpoint, embeddedDynamoDb } from "./embedded.ts"
 import { tableAt } from "./endpoints.ts"
 import { tableContract } from "./table-contract.ts"
 
@@ -9,11 +10,22 @@ describe("table in memory", () => {
   tableContract(() => table)
 })
 
-const endpoint = process.env.SEALWRIGHT_DYNAMODB_ENDPOINT
-describe.runIf(endpoint !== undefined)(`table at ${endpoint}`, () => {
+describe("table embedded", () => {
+  let endpoint: Endpoint
   let table: Table
   beforeAll(async () => {
-    table = await tableAt(endpoint as string)
+    endpoint = await embeddedDynamoDb()
+    table = await tableAt(endpoint.url)
+  })
+  afterAll(() => endpoint.close())
+  tableContract(() => table)
+})
+
+const elsewhere = process.env.SEALWRIGHT_DYNAMODB_ENDPOINT
+describe.runIf(elsewhere !== undefined)(`table at ${elsewhere}`, () => {
+  let table: Table
+  beforeAll(async () => {
+    table = await tableAt(elsewhere as string)
   })
   tableContract(() => table)
 })

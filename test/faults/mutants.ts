@@ -107,9 +107,12 @@ export const MUTANTS: Readonly<Record<string, Mutant>> = {
       }
     },
   },
-  "a revocation is not tied to the open epoch": of("revoker", ({ table }) =>
-    reconditioned(table, (write) => (updateOf(write, "publication") ? undefined : write.if)),
-  ),
+  "a revocation is not tied to the open epoch": {
+    ...of("revoker", ({ table }) =>
+      reconditioned(table, (write) => (updateOf(write, "publication") ? undefined : write.if)),
+    ),
+    publishing: true,
+  },
   "snapshot before close": of("publisher", ({ table }) => {
     let before: Promise<Item[]> = Promise.resolve([])
     return withTable(table, {
@@ -160,17 +163,20 @@ export const MUTANTS: Readonly<Record<string, Mutant>> = {
       },
     }
   }),
-  "a head moves without compare-and-swap": of("publisher", ({ objects }) => ({
-    objects: {
-      get: (key, maxBytes) => objects.get(key, maxBytes),
-      create: (key, bytes, headers) => objects.create(key, bytes, headers),
-      async replace(key, bytes, _, headers) {
-        for (;;) {
-          const standing = await objects.get(key, Number.MAX_SAFE_INTEGER)
-          const result = await objects.replace(key, bytes, standing?.etag, headers)
-          if (result !== "changed") return result
-        }
+  "a head moves without compare-and-swap": {
+    ...of("publisher", ({ objects }) => ({
+      objects: {
+        get: (key, maxBytes) => objects.get(key, maxBytes),
+        create: (key, bytes, headers) => objects.create(key, bytes, headers),
+        async replace(key, bytes, _, headers) {
+          for (;;) {
+            const standing = await objects.get(key, Number.MAX_SAFE_INTEGER)
+            const result = await objects.replace(key, bytes, standing?.etag, headers)
+            if (result !== "changed") return result
+          }
+        },
       },
-    },
-  })),
+    })),
+    publishing: true,
+  },
 }

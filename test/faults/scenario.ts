@@ -1,5 +1,6 @@
 import type { Item } from "@sealwright/core/ports"
 import type { SignRequest } from "@sealwright/core/sign/flow"
+import type { CryptoScheme } from "../support/fakes-crypto.ts"
 import { randomFrom, runSchedule } from "../support/fakes-schedule.ts"
 import { signRequest } from "../support/service.ts"
 import { admin, publisher, revoker, signer } from "./actors.ts"
@@ -18,9 +19,13 @@ export interface Outcome {
  * Actors on one deployment, in an order and with faults that the seed decides: two signers, who share one request as a retry
  * shares it with the first try, an admin, a revoker and two publishers; or, denser, a revoker and two publishers alone.
  */
-export async function runSeed(seed: number, prepared: readonly Item[], mutant?: Mutant): Promise<Outcome> {
+export async function runSeed(
+  seed: number,
+  prepared: readonly Item[],
+  { mutant, crypto }: { readonly mutant?: Mutant; readonly crypto?: CryptoScheme } = {},
+): Promise<Outcome> {
   const random = randomFrom(seed)
-  const world = new World(random, prepared)
+  const world = new World(random, prepared, crypto)
   if (mutant?.ports !== undefined) world.mutate = mutant.ports(world)
   const shared = request("shared", ["shared-1"])
   const requests = (name: string): SignRequest[] => {
@@ -32,7 +37,7 @@ export async function runSeed(seed: number, prepared: readonly Item[], mutant?: 
     ]
     return mutant?.withoutKeys ? mine.map((one) => ({ ...one, idempotencyKey: undefined })) : mine
   }
-  const publishing = random() < 0.4
+  const publishing = random() < 0.4 || mutant?.publishing === true
   const { errors, steps } = await runSchedule({
     random,
     faultShare: 0.04,
@@ -68,5 +73,7 @@ function request(name: string, seeds: readonly string[]): SignRequest {
 /** A wrong order or a missing check, switched on: the harness must notice it. */
 export interface Mutant {
   readonly withoutKeys?: true
+  /** seen among publishers alone: only the denser schedules are worth their time */
+  readonly publishing?: true
   readonly ports?: (world: World) => World["mutate"]
 }

@@ -1,7 +1,10 @@
 import { createHash, hash } from "node:crypto"
+import { makeEphemeralKey } from "@sealwright/adapters/ephemeral-key"
+import { createMemoryKeys } from "@sealwright/adapters/memory-keys"
 import type { EphemeralKey, KeyMaker, KeyReference, RandomBytes, RunStep, SigningKeys } from "@sealwright/core/ports"
 import type { SignatureScheme } from "@sealwright/formats/algorithms"
 import { bytesEqual, concat, hexDecode } from "@sealwright/formats/bytes"
+import { runSync } from "@sealwright/verifier/node-crypto"
 
 const SPKI_START = hexDecode("3059301306072a8648ce3d020106082a8648ce3d03010703420004")
 const SCHEME: SignatureScheme = "ecdsa-p256-sha256"
@@ -21,7 +24,7 @@ function cheapSignature(spki: Uint8Array, message: Uint8Array, nonce: Uint8Array
 }
 
 /** Drives the verifier's steps, with `cheapSignature` in the place of ECDSA. */
-export const runCheap: RunStep = (step) => {
+const runCheap: RunStep = (step) => {
   let state = step.next()
   while (!state.done) {
     const request = state.value
@@ -35,7 +38,7 @@ export const runCheap: RunStep = (step) => {
 }
 
 /** Keys that any number of makers and signers share without state: a key is its name. */
-export function createCheapKeys(random: RandomBytes): SigningKeys & KeyMaker {
+function createCheapKeys(random: RandomBytes): SigningKeys & KeyMaker {
   const spkis = new Map<string, Uint8Array>()
   const reference = (keyId: string): KeyReference => {
     const spki = spkis.get(keyId) ?? spkiOf(new TextEncoder().encode(keyId))
@@ -48,7 +51,22 @@ export function createCheapKeys(random: RandomBytes): SigningKeys & KeyMaker {
   }
 }
 
-export function cheapEphemeralKey(random: RandomBytes): EphemeralKey {
+function cheapEphemeralKey(random: RandomBytes): EphemeralKey {
   const spki = spkiOf(random(32))
   return { scheme: SCHEME, spki, sign: (message) => cheapSignature(spki, message, random(32)) }
+}
+
+/** How a world signs and verifies. */
+export interface CryptoScheme {
+  keys(random: RandomBytes): SigningKeys & KeyMaker
+  ephemeralKey(random: RandomBytes): EphemeralKey
+  readonly run: RunStep
+}
+
+export const CHEAP_CRYPTO: CryptoScheme = { keys: createCheapKeys, ephemeralKey: cheapEphemeralKey, run: runCheap }
+
+/** Real keys and signatures; its keys serve every world that it is given to. */
+export function realCrypto(): CryptoScheme {
+  const keys = createMemoryKeys()
+  return { keys: () => keys, ephemeralKey: () => makeEphemeralKey(SCHEME), run: runSync }
 }

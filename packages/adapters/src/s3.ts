@@ -8,8 +8,10 @@ import type { ObjectHeaders, Objects } from "@sealwright/core/ports"
 import { concat } from "@sealwright/formats/bytes"
 import { backOff, type ClientSettings, clientOptions, errorName, isRefusal } from "./sdk.ts"
 
-/** Attempts of a conditional write that met another one, and of a body that broke off. */
-const ATTEMPTS = 6
+/** Attempts of a conditional write that met another one. */
+const WRITE_ATTEMPTS = 6
+/** Attempts of an answer whose body broke off, which the SDK does not try again. */
+const READ_ATTEMPTS = 3
 
 export function createS3Objects(client: S3Client, bucket: string): Objects {
   /** @returns undefined when the condition did not hold */
@@ -28,7 +30,7 @@ export function createS3Objects(client: S3Client, bucket: string): Objects {
       CacheControl: headers.cacheControl,
       ...condition,
     })
-    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    for (let attempt = 0; attempt < WRITE_ATTEMPTS; attempt++) {
       if (attempt > 0) await backOff(attempt)
       try {
         const { ETag } = await client.send(command)
@@ -40,20 +42,23 @@ export function createS3Objects(client: S3Client, bucket: string): Objects {
         if (name !== "ConditionalRequestConflict") throw storeError(error, key)
       }
     }
-    throw new ServiceError("CONTENTION", `writing ${key} met others ${ATTEMPTS} times`)
+    throw new ServiceError("CONTENTION", `writing ${key} met others ${WRITE_ATTEMPTS} times`)
   }
 
   return {
     async get(key, maxBytes) {
       for (let attempt = 1; ; attempt++) {
+        const answer = await client.send(new GetObjectCommand({ Bucket: bucket, Key: key })).catch((error: unknown) => {
+          if (errorName(error) === "NoSuchKey") return undefined
+          throw storeError(error, key)
+        })
+        if (answer === undefined) return undefined
+        const { Body, ContentLength, ETag } = answer
+        if (Body === undefined || ETag === undefined) throw storeError(new Error("no body or ETag"), key)
         try {
-          const { Body, ContentLength, ETag } = await client.send(new GetObjectCommand({ Bucket: bucket, Key: key }))
-          if (Body === undefined || ETag === undefined) throw new Error("an answer without a body or an ETag")
           return { bytes: await readBody(Body as NodeBody, key, ContentLength ?? 0, maxBytes), etag: ETag }
         } catch (error) {
-          if (errorName(error) === "NoSuchKey") return undefined
-          if (error instanceof ServiceError || isRefusal(error) || attempt === ATTEMPTS) throw storeError(error, key)
-          await backOff(attempt)
+          if (error instanceof ServiceError || attempt === READ_ATTEMPTS) throw storeError(error, key)
         }
       }
     },

@@ -58,8 +58,13 @@ export function hexEncode(bytes: Uint8Array): string {
 export function hexDecode(text: string): Uint8Array {
   if (text.length % 2 !== 0 || !/^[0-9a-f]*$/.test(text)) throw new FormatError("TEXT_MALFORMED", "not lower-case hex")
   const bytes = new Uint8Array(text.length / 2)
-  for (let i = 0; i < bytes.length; i++) bytes[i] = Number.parseInt(text.slice(2 * i, 2 * i + 2), 16)
+  for (let i = 0; i < bytes.length; i++)
+    bytes[i] = (hexDigit(text.charCodeAt(2 * i)) << 4) | hexDigit(text.charCodeAt(2 * i + 1))
   return bytes
+}
+
+function hexDigit(code: number): number {
+  return code < 0x61 ? code - 0x30 : code - 0x57
 }
 
 const STANDARD = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
@@ -113,19 +118,32 @@ function valuesOf(alphabet: string): Uint8Array {
 function decode64(text: string, length: number, values: Uint8Array): Uint8Array {
   if (length % 4 === 1) throw new FormatError("TEXT_MALFORMED", "base64 of an impossible length")
   const bytes = new Uint8Array((length * 3) >> 2)
+  const valueAt = (i: number): number => values[text.charCodeAt(i)] ?? NOT_IN_ALPHABET
+  // Values have six bits, so one that is not in the alphabet shows in the two bits above.
+  let seen = 0
   let at = 0
-  let buffer = 0
-  let bits = 0
-  for (let i = 0; i < length; i++) {
-    const value = values[text.charCodeAt(i)] ?? NOT_IN_ALPHABET
-    if (value === NOT_IN_ALPHABET) throw new FormatError("TEXT_MALFORMED", "a character outside the base64 alphabet")
-    buffer = ((buffer << 6) | value) & 0xffff
-    bits += 6
-    if (bits >= 8) {
-      bits -= 8
-      bytes[at++] = (buffer >> bits) & 0xff
-    }
+  let i = 0
+  for (; i + 4 <= length; i += 4) {
+    const a = valueAt(i)
+    const b = valueAt(i + 1)
+    const c = valueAt(i + 2)
+    const d = valueAt(i + 3)
+    seen |= a | b | c | d
+    bytes[at++] = (a << 2) | (b >> 4)
+    bytes[at++] = (b << 4) | (c >> 2)
+    bytes[at++] = (c << 6) | d
   }
-  if ((buffer & ((1 << bits) - 1)) !== 0) throw new FormatError("TEXT_MALFORMED", "base64 with stray bits at its end")
+  let stray = 0
+  if (i < length) {
+    const a = valueAt(i)
+    const b = valueAt(i + 1)
+    const c = i + 2 < length ? valueAt(i + 2) : undefined
+    seen |= a | b | (c ?? 0)
+    bytes[at++] = (a << 2) | (b >> 4)
+    stray = c === undefined ? b & 15 : c & 3
+    if (c !== undefined) bytes[at] = (b << 4) | (c >> 2)
+  }
+  if (seen > 63) throw new FormatError("TEXT_MALFORMED", "a character outside the base64 alphabet")
+  if (stray !== 0) throw new FormatError("TEXT_MALFORMED", "base64 with stray bits at its end")
   return bytes
 }

@@ -57,19 +57,25 @@ export function parseJsonWithRawPem(bytes: Uint8Array, limits: JsonLimits): Json
 function countMembers(bytes: Uint8Array, maxDepth: number): number {
   let depth = 0
   let members = 0
-  let inString = false
   for (let i = 0; i < bytes.length; i++) {
     const byte = bytes[i]
-    if (inString) {
-      if (byte === BACKSLASH) i++
-      else if (byte === QUOTE) inString = false
-    } else if (byte === QUOTE) inString = true
+    if (byte === QUOTE) i = endOfString(bytes, i + 1)
     else if (byte === COLON) members++
     else if (byte === 0x7b || byte === 0x5b) {
       if (++depth > maxDepth) throw new FormatError("TOO_LARGE", `JSON nested deeper than ${maxDepth}`)
     } else if (byte === 0x7d || byte === 0x5d) depth--
   }
   return members
+}
+
+/** Position of the quote that ends the string whose content starts at `from`: the first behind an even run of backslashes. */
+function endOfString(bytes: Uint8Array, from: number): number {
+  for (let quote = bytes.indexOf(QUOTE, from); quote >= 0; quote = bytes.indexOf(QUOTE, quote + 1)) {
+    let before = quote
+    while (before > from && bytes[before - 1] === BACKSLASH) before--
+    if ((quote - before) % 2 === 0) return quote
+  }
+  return bytes.length
 }
 
 /** Rebuilds objects without prototype and checks what the grammar does not; by a list of open containers, not by recursion. */

@@ -1,10 +1,17 @@
 import { constants, createPublicKey, hash, type KeyObject, verify as verifyWithKey } from "node:crypto"
-import { HASH_LENGTH, SCHEMES, schemeRow } from "@sealwright/formats/algorithms"
+import { HASH_LENGTH, SCHEMES, type SignatureScheme, schemeRow } from "@sealwright/formats/algorithms"
+import { type PublicKey, parsePublicKey } from "@sealwright/formats/x509"
 import type { CryptoRequest, Step } from "./requests.ts"
 
-/** Keys are imported once: an import costs half a P-256 verification. Bounded, oldest out first. */
+/** Keys are imported once: an import costs nearly as much as a P-256 verification. Bounded, oldest out first. */
 const KEY_CACHE_ENTRIES = 256
-const keys = new Map<string, KeyObject | undefined>()
+const keys = new Map<string, ImportedKey | undefined>()
+
+interface ImportedKey {
+  readonly key: KeyObject
+  /** read from the encoding: asking the key object for its curve costs a third of an import */
+  readonly kind: PublicKey
+}
 
 /**
  * Drives a step to its end with node:crypto, synchronously.
@@ -18,8 +25,9 @@ export function runSync<T>(step: Step<T>): T {
 
 function answer(request: CryptoRequest): Uint8Array | boolean {
   if (request.kind === "digest") return hash(request.hash, request.bytes, "buffer")
-  const key = importKey(request.spki)
-  if (key === undefined || !fits(key, request)) return false
+  const imported = importKey(request.spki)
+  if (imported === undefined || !fits(imported.kind, request.scheme)) return false
+  const { key } = imported
   const row = schemeRow(request.scheme)
   try {
     if (row.keyType === "rsa" && row.hash !== undefined)
@@ -35,34 +43,40 @@ function answer(request: CryptoRequest): Uint8Array | boolean {
   }
 }
 
-function importKey(spki: Uint8Array): KeyObject | undefined {
+function importKey(spki: Uint8Array): ImportedKey | undefined {
   const id = Buffer.from(spki.buffer, spki.byteOffset, spki.length).toString("latin1")
-  if (keys.has(id)) return keys.get(id)
-  let key: KeyObject | undefined
+  const known = keys.get(id)
+  if (known !== undefined || keys.has(id)) return known
+  let imported: ImportedKey | undefined
   try {
-    key = createPublicKey({ key: Buffer.from(spki), format: "der", type: "spki" })
+    imported = {
+      kind: parsePublicKey(spki),
+      key: createPublicKey({ key: Buffer.from(spki), format: "der", type: "spki" }),
+    }
   } catch {
-    key = undefined
+    imported = undefined
   }
   if (keys.size >= KEY_CACHE_ENTRIES) keys.delete(keys.keys().next().value as string)
-  keys.set(id, key)
-  return key
+  keys.set(id, imported)
+  return imported
 }
 
-const CURVES: Record<string, string> = {
-  prime256v1: "ecdsa-p256-sha256",
-  secp384r1: "ecdsa-p384-sha384",
-  secp521r1: "ecdsa-p521-sha512",
-}
+const CURVES = {
+  "P-256": "ecdsa-p256-sha256",
+  "P-384": "ecdsa-p384-sha384",
+  "P-521": "ecdsa-p521-sha512",
+} as const satisfies Record<string, SignatureScheme>
 
 /** The algorithm belongs to the key: a signature under another scheme than the key's own never verifies. */
-function fits(key: KeyObject, request: Extract<CryptoRequest, { kind: "verify" }>): boolean {
-  switch (SCHEMES[request.scheme].keyType) {
+function fits(kind: PublicKey, scheme: SignatureScheme): boolean {
+  switch (kind.type) {
     case "ec":
-      return key.asymmetricKeyType === "ec" && CURVES[key.asymmetricKeyDetails?.namedCurve ?? ""] === request.scheme
+      return CURVES[kind.curve] === scheme
     case "rsa":
-      return key.asymmetricKeyType === "rsa" && (key.asymmetricKeyDetails?.modulusLength ?? 0) >= 2048
+      return SCHEMES[scheme].keyType === "rsa" && kind.modulusBits >= 2048
     case "ed25519":
-      return key.asymmetricKeyType === "ed25519"
+      return scheme === "ed25519"
+    case "other":
+      return false
   }
 }

@@ -1,0 +1,57 @@
+import { mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { App } from "aws-cdk-lib"
+import { afterAll, describe, expect, test } from "vitest"
+import { FUNCTION_NAMES, type FunctionName } from "../../functions/routes.ts"
+import { readContext } from "../../lib/context.ts"
+import { SealwrightStack } from "../../lib/stacks/sealwright-stack.ts"
+import { bundleFunctions } from "../../scripts/bundling.ts"
+import { functionName, type Json, newApp, ROOT } from "./template.ts"
+
+const folder = mkdtempSync(join(tmpdir(), "sealwright-bundles-"))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+/** The largest that each may be, in bytes. */
+const LIMITS: Record<FunctionName, number> = {
+  sign: 450_000,
+  records: 540_000,
+  revoke: 490_000,
+  admin: 540_000,
+  publish: 690_000,
+  crl: 580_000,
+}
+
+function deployedBundles(): Map<string, Buffer> {
+  const context = newApp().node.getAllContext() as Record<string, unknown>
+  const app = new App({
+    outdir: join(folder, "cdk.out"),
+    context: { ...context, "aws:cdk:bundling-stacks": ["**"], "aws:cdk:enable-asset-metadata": true },
+  })
+  const { stackName, ...settings } = readContext((key) => app.node.tryGetContext(key))
+  const stack = new SealwrightStack(app, stackName, { settings })
+  const template = app.synth().getStackByName(stack.stackName).template as { Resources: Record<string, Json> }
+  return new Map(
+    Object.entries(template.Resources)
+      .filter(([, { Type }]) => Type === "AWS::Lambda::Function")
+      .map(([id, { Metadata }]) => [
+        functionName(id),
+        readFileSync(join(folder, "cdk.out", Metadata["aws:asset:path"], "index.js")),
+      ]),
+  )
+}
+
+describe("bundles (D12)", () => {
+  test("what is deployed is, byte for byte, what runs on one machine, and stays small", {
+    timeout: 120_000,
+  }, async () => {
+    const deployed = deployedBundles()
+    const local = await bundleFunctions({ root: ROOT, out: join(folder, "local"), names: FUNCTION_NAMES })
+    expect([...deployed.keys()].sort()).toEqual([...FUNCTION_NAMES].sort())
+    for (const { name, folder: place } of local) {
+      const bytes = deployed.get(name) as Buffer
+      expect([name, bytes.equals(readFileSync(join(place, "index.js")))]).toEqual([name, true])
+      expect(bytes.length, name).toBeLessThanOrEqual(LIMITS[name as FunctionName])
+    }
+  })
+})

@@ -1,0 +1,226 @@
+import { describe, expect, test } from "vitest"
+import { FUNCTION_NAMES } from "../../functions/routes.ts"
+import {
+  ACCOUNT,
+  functionName,
+  listOf,
+  newStack,
+  REGION,
+  resourcesOf,
+  type Statement,
+  statementsByFunction,
+} from "./template.ts"
+
+const resources = resourcesOf(newStack())
+const roles = statementsByFunction(resources)
+
+const allowed = (name: string, action: string): Statement[] =>
+  (roles.get(name) ?? []).filter(({ Effect, Action }) => Effect === "Allow" && listOf(Action).includes(action))
+
+describe("roles of the functions (D13, M15)", () => {
+  test("each function has a role of its own", () => {
+    const functions = resources.filter(({ type }) => type === "AWS::Lambda::Function")
+    expect(functions.map(({ id }) => functionName(id)).sort()).toEqual([...FUNCTION_NAMES].sort())
+    expect(new Set(functions.map(({ properties }) => properties.Role)).size).toBe(FUNCTION_NAMES.length)
+    const made = resources.filter(({ type }) => type === "AWS::IAM::Role")
+    expect(made).toHaveLength(FUNCTION_NAMES.length)
+    for (const { properties } of made) expect(properties.ManagedPolicyArns).toBeUndefined()
+  })
+
+  test("actions of each role are a closed list", () => {
+    const actions = Object.fromEntries(
+      [...roles].map(([name, statements]) => [
+        name,
+        [...new Set(statements.flatMap(({ Action }) => listOf(Action)))]
+          .filter((action) => !action.startsWith("logs:"))
+          .sort(),
+      ]),
+    )
+    const table = (...names: string[]) => names.map((name) => `dynamodb:${name}`)
+    const write = table("ConditionCheckItem", "GetItem", "PutItem", "Query", "UpdateItem")
+    const writeAndDelete = [...write, ...table("DeleteItem")].sort()
+    const wake = "lambda:InvokeFunction"
+    const create = ["kms:CreateAlias", "kms:CreateKey", "kms:DescribeKey", "kms:GetPublicKey", "kms:TagResource"]
+    expect(actions).toEqual({
+      sign: [...write, "kms:Sign"],
+      records: [...table("GetItem", "PutItem", "Query"), "s3:GetObject", "s3:ListBucket"],
+      revoke: [...writeAndDelete, wake],
+      admin: [...writeAndDelete, ...create, "kms:Sign", wake].sort(),
+      publish: [...writeAndDelete, "kms:Sign", wake, "s3:GetObject", "s3:ListBucket", "s3:PutObject"],
+      crl: [...write, "kms:Sign", "s3:PutObject"],
+    })
+  })
+
+  test("only these roles sign, each with keys of these purposes, digests only, three algorithms", () => {
+    const purposes = Object.fromEntries(
+      FUNCTION_NAMES.flatMap((name) =>
+        allowed(name, "kms:Sign").map(({ Condition }) => [
+          name,
+          listOf(Condition.StringEquals["aws:ResourceTag/sealwright:purpose"]).sort(),
+        ]),
+      ),
+    )
+    expect(purposes).toEqual({
+      sign: ["held", "issuer"],
+      admin: ["issuer", "root", "tuf-root", "tuf-targets"],
+      publish: ["tuf-lists", "tuf-registry", "tuf-snapshot", "tuf-timestamp"],
+      crl: ["issuer", "root"],
+    })
+    for (const name of FUNCTION_NAMES) {
+      const statements = allowed(name, "kms:Sign")
+      expect(statements.length).toBeLessThanOrEqual(1)
+      for (const { Condition, Resource } of statements) {
+        expect(Resource).toBe(`arn:aws:kms:${REGION}:${ACCOUNT}:key/*`)
+        expect(Condition.StringEquals["aws:ResourceTag/sealwright:stack"]).toBe("Sealwright")
+        expect(Condition.StringEquals["kms:MessageType"]).toBe("DIGEST")
+        expect(Condition.StringEquals["kms:SigningAlgorithm"]).toEqual([
+          "ECDSA_SHA_256",
+          "ECDSA_SHA_384",
+          "RSASSA_PSS_SHA_384",
+        ])
+      }
+    }
+  })
+
+  test("no action on keys without a tag condition, but for names below the deployment's own prefix", () => {
+    const keyStatements = [...roles.values()]
+      .flat()
+      .filter(({ Action }) => listOf(Action).some((a) => a.startsWith("kms:")))
+    expect(keyStatements.length).toBeGreaterThan(4)
+    for (const { Action, Condition, Resource } of keyStatements) {
+      if (Condition === undefined) {
+        expect(listOf(Action)).toEqual(["kms:CreateAlias"])
+        expect(Resource).toBe(`arn:aws:kms:${REGION}:${ACCOUNT}:alias/Sealwright/*`)
+        continue
+      }
+      const tags = Object.keys(Condition.StringEquals).filter((key) => key.endsWith("/sealwright:stack"))
+      expect(tags).toHaveLength(1)
+      expect(Condition.StringEquals[tags[0] as string]).toBe("Sealwright")
+    }
+  })
+
+  test("keys are made with both tags and nothing else", () => {
+    for (const action of ["kms:CreateKey", "kms:TagResource"]) {
+      const [statement, ...others] = allowed("admin", action)
+      expect(others).toEqual([])
+      expect(statement?.Condition.StringEquals["aws:RequestTag/sealwright:purpose"]).toHaveLength(9)
+      expect(statement?.Condition["ForAllValues:StringEquals"]["aws:TagKeys"]).toEqual([
+        "sealwright:stack",
+        "sealwright:purpose",
+      ])
+    }
+    const [create] = allowed("admin", "kms:CreateKey")
+    expect(create?.Condition.StringEquals["kms:KeyUsage"]).toBe("SIGN_VERIFY")
+    expect(create?.Condition.BoolIfExists).toEqual({ "kms:BypassPolicyLockoutSafetyCheck": "false" })
+  })
+
+  test("no statement has a wildcard action (T40); wildcard resources are a closed list", () => {
+    const wild = new Set<string>()
+    for (const [name, statements] of roles)
+      for (const { Action, Resource } of statements) {
+        for (const action of listOf(Action)) expect(action).not.toContain("*")
+        for (const resource of listOf(Resource))
+          if (resource.includes("*") && !resource.startsWith("arn:aws:logs:"))
+            wild.add(`${name} ${listOf(Action).join(",")} ${resource.replace(/:::\w+\//, ":::BUCKET/")}`)
+      }
+    const key = `arn:aws:kms:${REGION}:${ACCOUNT}:key/*`
+    expect([...wild].sort()).toEqual(
+      [
+        `sign kms:Sign ${key}`,
+        `admin kms:Sign ${key}`,
+        `publish kms:Sign ${key}`,
+        `crl kms:Sign ${key}`,
+        "admin kms:CreateKey *",
+        "admin kms:TagResource *",
+        `admin kms:CreateAlias arn:aws:kms:${REGION}:${ACCOUNT}:alias/Sealwright/*`,
+        `admin kms:CreateAlias,kms:DescribeKey,kms:GetPublicKey ${key}`,
+        "records s3:GetObject arn:aws:s3:::BUCKET/trees/*",
+        ...["crl", "staging", "trees", "tuf"].map((prefix) => `publish s3:GetObject arn:aws:s3:::BUCKET/${prefix}/*`),
+        ...["crl", "staging/plan", "trees", "tuf"].map((p) => `publish s3:PutObject arn:aws:s3:::BUCKET/${p}/*`),
+        "crl s3:PutObject arn:aws:s3:::BUCKET/staging/crl/*",
+      ].sort(),
+    )
+  })
+
+  test("revoke and admin wake publish, publish asks crl, and no one else calls anyone", () => {
+    const calls = FUNCTION_NAMES.flatMap((name) =>
+      allowed(name, "lambda:InvokeFunction").flatMap(({ Resource }) =>
+        listOf(Resource).map((arn) => `${name} -> ${functionName(arn.split(":").at(-1) as string)}`),
+      ),
+    )
+    expect(calls.sort()).toEqual(["admin -> publish", "publish -> crl", "revoke -> publish"])
+  })
+
+  test("no one is admitted whom the service doesn't name: no wildcard principal (T40), no other account (M14)", () => {
+    const assume = resources.filter(({ type }) => type === "AWS::IAM::Role")
+    for (const { properties } of assume)
+      expect(properties.AssumeRolePolicyDocument.Statement).toEqual([
+        { Action: "sts:AssumeRole", Effect: "Allow", Principal: { Service: "lambda.amazonaws.com" } },
+      ])
+    const permissions = resources.filter(({ type }) => type === "AWS::Lambda::Permission")
+    expect(permissions.length).toBeGreaterThan(20)
+    for (const { properties } of permissions) {
+      expect(["apigateway.amazonaws.com", "events.amazonaws.com"]).toContain(properties.Principal)
+      expect(properties.SourceArn).toContain(`:${ACCOUNT}:`)
+    }
+    for (const { properties } of resources.filter(({ type }) => type === "AWS::S3::BucketPolicy"))
+      for (const { Effect, Principal, Condition } of properties.PolicyDocument.Statement as Statement[])
+        if (Effect === "Allow") {
+          expect(["cloudfront.amazonaws.com", "logging.s3.amazonaws.com"]).toContain(Principal.Service)
+          expect(
+            Object.keys({ ...Condition.StringEquals, ...Condition.ArnLike }).map((k) => k.toLowerCase()),
+          ).toContain("aws:sourcearn")
+        }
+  })
+})
+
+describe("policy of keys that are made at run time (M4)", () => {
+  const admin = resources.find(({ type, id }) => type === "AWS::Lambda::Function" && functionName(id) === "admin")
+  const text: string = admin?.properties.Environment.Variables.SEALWRIGHT_KEY_POLICY
+  const { Statement: statements } = JSON.parse(text) as { Statement: (Statement & { Sid: string })[] }
+  const statement = (sid: string) => statements.find(({ Sid }) => Sid === sid)
+  const roleOf = (name: string) =>
+    resources.find(({ type, id }) => type === "AWS::Lambda::Function" && functionName(id) === name)?.properties.Role
+
+  test("fits Lambda's environment", () => {
+    expect(text.length).toBeLessThan(3000)
+  })
+
+  test("delegates to IAM of the own account alone, so a role's purposes still decide", () => {
+    for (const { Principal, Effect } of statements) {
+      expect(Effect).toBe("Allow")
+      expect(Principal).toEqual({ AWS: `arn:aws:iam::${ACCOUNT}:root` })
+    }
+  })
+
+  test("kms:Sign is delegated for four roles only, and no grant can hand it on", () => {
+    const signing = statements.filter(({ Action }) =>
+      listOf(Action).some((action) => /^kms:(Sign|\*|S\*)$/.test(action)),
+    )
+    expect(signing).toEqual([statement("Signing")])
+    expect(statement("Signing")?.Condition.ArnEquals["aws:PrincipalArn"].sort()).toEqual(
+      ["sign", "admin", "publish", "crl"].map(roleOf).sort(),
+    )
+    expect(statement("Signing")?.Condition.StringEquals["kms:MessageType"]).toBe("DIGEST")
+    const actions = statements.flatMap(({ Action }) => listOf(Action))
+    expect(actions).not.toContain("kms:CreateGrant")
+    expect(actions.filter((action) => action.startsWith("kms:C")).sort()).toEqual([
+      "kms:CancelKeyDeletion",
+      "kms:CreateAlias",
+      "kms:CreateAlias",
+    ])
+  })
+
+  test("roles of the functions may not re-tag a key", () => {
+    const tagging = statements.filter(({ Action }) => listOf(Action).some((action) => /Tag/.test(action)))
+    expect(tagging).toEqual([statement("Naming")])
+    expect(statement("Naming")?.Condition.ArnNotEquals["aws:PrincipalArn"].sort()).toEqual(
+      ["sign", "admin", "publish", "crl"].map(roleOf).sort(),
+    )
+  })
+
+  test("somebody may always change it, or KMS refuses it", () => {
+    const change = statements.find(({ Action }) => listOf(Action).includes("kms:PutKeyPolicy"))
+    expect(change?.Condition).toBeUndefined()
+  })
+})
