@@ -16,9 +16,9 @@ export interface Answer {
 }
 
 /** A whole service on this machine, used through the `sealwright` command as people use it. */
-export interface TestDeployment {
+export interface TestDeployment<S extends Reachable = LocalService> {
   readonly folder: string
-  readonly service: LocalService
+  readonly service: S
   /** Runs a command with the keys of a role; `operator` has none. */
   sealwright(role: string, ...args: readonly string[]): Promise<Answer>
   /** Runs a command that must end with exit 0. @returns its JSON document */
@@ -31,16 +31,17 @@ export interface TestDeployment {
   close(): Promise<void>
 }
 
-export async function startDeployment(): Promise<TestDeployment> {
+export async function startDeployment(): Promise<TestDeployment<LocalService>> {
   const folder = mkdtempSync(join(tmpdir(), "sealwright-clients-"))
-  const service = await startService({
-    folder: join(folder, "service"),
-    apiPort: 0,
-    trustPort: 0,
-    log: () => undefined,
-    schedule: false,
-  })
+  const options = { folder: join(folder, "service"), apiPort: 0, trustPort: 0, log: () => undefined, schedule: false }
+  return deploymentOf(folder, await startService(options))
+}
 
+/** What the command needs of a service, wherever its functions run. */
+export type Reachable = Pick<LocalService, "apiUrl" | "trustUrl" | "keys" | "close">
+
+/** @param folder removed at the end */
+export function deploymentOf<S extends Reachable>(folder: string, service: S): TestDeployment<S> {
   async function sealwright(role: string, ...args: readonly string[]): Promise<Answer> {
     const keys = service.keys[role]
     const environment: { [name: string]: string } = { HOME: folder }
