@@ -6,7 +6,7 @@
 import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { dirname, join, resolve } from "node:path"
 import { fileURLToPath } from "node:url"
-import { build } from "esbuild"
+import { build, type Metafile } from "esbuild"
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const source = join(root, "packages/cli")
@@ -62,7 +62,7 @@ export async function buildCli(folder: string): Promise<BuiltCommand> {
   writeFileSync(path, STARTER)
   chmodSync(path, 0o755)
   writeFileSync(join(folder, "package.json"), `${JSON.stringify(manifest(), null, 2)}\n`)
-  const bytesOf = ({ metafile }: typeof main) => Object.values(metafile.outputs)[0]?.bytes ?? 0
+  const bytesOf = ({ metafile }: { readonly metafile: Metafile }) => Object.values(metafile.outputs)[0]?.bytes ?? 0
   return { path, verifyBytes: bytesOf(verify), mainBytes: bytesOf(main) }
 }
 
