@@ -23,7 +23,7 @@ function report(error: unknown): number {
   return status
 }
 
-run()
+void run()
   .catch(report)
   .then((status) => {
     process.exitCode = status

@@ -1,0 +1,56 @@
+import { createServer, request } from "node:http"
+import type { AddressInfo } from "node:net"
+
+export interface Call {
+  /** operation, e.g. `Sign` or `TransactWriteItems` */
+  readonly operation: string
+  readonly body: string
+}
+
+export interface CountingProxy {
+  readonly url: string
+  /** all calls since the last `clear` */
+  readonly calls: readonly Call[]
+  clear(): void
+  close(): void
+}
+
+/**
+ * Stands before one AWS endpoint, passes calls on unchanged and writes them down.
+ * @param canned repeats the last answer of an operation instead of asking: for a client that repeats a call whose condition no longer holds
+ */
+export async function startCountingProxy(target: string, canned?: ReadonlyMap<string, string>): Promise<CountingProxy> {
+  const calls: Call[] = []
+  const { hostname, port } = new URL(target)
+  const server = createServer((incoming, outgoing) => {
+    const chunks: Buffer[] = []
+    incoming.on("data", (chunk: Buffer) => chunks.push(chunk))
+    incoming.on("end", () => {
+      const body = Buffer.concat(chunks)
+      const operation = String(incoming.headers["x-amz-target"]).split(".").at(-1) ?? ""
+      calls.push({ operation, body: body.toString("utf8") })
+      const answer = canned?.get(operation)
+      if (answer !== undefined) {
+        outgoing.writeHead(200, { "content-type": "application/x-amz-json-1.0" }).end(answer)
+        return
+      }
+      const { method, url, headers } = incoming
+      const onward = request({ hostname, port, method, path: url, headers }, (reply) => {
+        outgoing.writeHead(reply.statusCode ?? 502, reply.headers)
+        reply.pipe(outgoing)
+      })
+      onward.on("error", () => outgoing.destroy())
+      onward.end(body)
+    })
+  })
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    calls,
+    clear: () => void calls.splice(0),
+    close: () => {
+      server.closeAllConnections()
+      server.close()
+    },
+  }
+}

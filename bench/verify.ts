@@ -1,0 +1,57 @@
+import { createPublicKey, verify } from "node:crypto"
+import { parseNotaryJws } from "@sealwright/formats/notary-jws"
+import { ChainCache } from "@sealwright/verifier/chain-cache"
+import { runSync } from "@sealwright/verifier/node-crypto"
+import { verifyNotaryEnvelope } from "@sealwright/verifier/notary"
+import { makeEnvelope, makeIssuer, NOW } from "../test/support/chains.ts"
+import { type Figure, interleave } from "./measure.ts"
+
+/** More than any cache of the verifier holds, so that going round never meets one that is known. */
+const DISTINCT = 400
+
+/** Verification in this process against one raw verification under a key that is imported already. */
+export function verifyFigures(): Figure[] {
+  const issuer = makeIssuer("ecdsa-p256-sha256")
+  const first = makeEnvelope(issuer)
+  const parsed = parseNotaryJws(first.bytes)
+  const key = createPublicKey({ key: Buffer.from(first.signer.spki), format: "der", type: "spki" })
+  const leaves = Array.from({ length: DISTINCT }, (_, i) => makeEnvelope(issuer, { number: i }).bytes)
+  const strangers = Array.from({ length: DISTINCT }, () => {
+    const other = makeIssuer("ecdsa-p256-sha256")
+    return { bytes: makeEnvelope(other).bytes, root: other.root }
+  })
+  const check = (bytes: Uint8Array, root: Uint8Array, cache: ChainCache) => {
+    const { ok } = runSync(verifyNotaryEnvelope(bytes, { trusted: [root], now: NOW, cache }))
+    if (!ok) throw new Error("a good envelope was refused")
+  }
+  const cache = new ChainCache()
+  let at = 0
+  const raw = () => {
+    if (!verify("sha256", parsed.signingInput, key, parsed.signature)) throw new Error("a good signature was refused")
+  }
+  const us = interleave(
+    {
+      raw,
+      seen: () => check(first.bytes, issuer.root, cache),
+      fresh: () => check(leaves[at++ % DISTINCT] as Uint8Array, issuer.root, cache),
+      cold: () => {
+        const { bytes, root } = strangers[at++ % DISTINCT] as (typeof strangers)[number]
+        check(bytes, root, new ChainCache())
+      },
+    },
+    { rounds: 250, perRound: 8, warmUp: 60 },
+  )
+  const ratio = (name: "seen" | "fresh" | "cold") => us[name] / us.raw
+  return [
+    { figure: "verify: one raw P-256 verification", value: us.raw, unit: "us" },
+    { figure: "verify: signature seen before", value: ratio("seen"), unit: "x", atMost: 2.0 },
+    { figure: "verify: fresh leaf under a cached issuer", value: ratio("fresh"), unit: "x", atMost: 3.6 },
+    {
+      figure: "verify: cold",
+      value: ratio("cold"),
+      unit: "x",
+      atMost: 5.5,
+      note: "three certificates and three keys that were never seen",
+    },
+  ]
+}
