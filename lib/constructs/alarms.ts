@@ -26,6 +26,8 @@ export interface ServiceAlarmsProps {
 /** A publication is renewed every six hours though nothing changed; an hour later its renewal has failed for an hour. */
 const OLDEST_PUBLICATION_SEC = 7 * 3600
 
+const RENEWAL_DAYS = 30
+
 /** Publishers wait for each other by design, so a throttled one is no news. */
 const THROTTLED_BY_DESIGN: readonly FunctionName[] = ["publish"]
 
@@ -63,6 +65,18 @@ export class ServiceAlarms extends Construct {
       comparisonOperator: ComparisonOperator.GREATER_THAN_THRESHOLD,
       evaluationPeriods: 3,
       treatMissingData: TreatMissingData.BREACHING,
+    })
+    ring("DaysToExpiry", {
+      alarmDescription: "Sealwright: a certificate or a TUF role that people renew ends within 30 days; renew it.",
+      metric: new Metric({
+        namespace: "Sealwright",
+        metricName: "DaysToExpiry",
+        dimensionsMap: { Stack: props.name },
+        statistic: "Minimum",
+        period: Duration.hours(1),
+      }),
+      threshold: RENEWAL_DAYS,
+      comparisonOperator: ComparisonOperator.LESS_THAN_THRESHOLD,
     })
     for (const name of FUNCTION_NAMES) {
       const { function: lambda } = props.functions[name]

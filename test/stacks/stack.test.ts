@@ -1,3 +1,4 @@
+/** One file: everything here reads one synthesised stack, and making it takes longer than checking it. */
 import { describe, expect, test } from "vitest"
 import { FUNCTION_NAMES, ROUTES } from "../../functions/routes.ts"
 import { ACCOUNT, functionName, listOf, newStack, REGION, type Resource, resourcesOf } from "./template.ts"
@@ -315,6 +316,18 @@ describe("alarms", () => {
       Statistic: "Maximum",
       Threshold: 25_200,
       TreatMissingData: "breaching",
+    })
+  })
+
+  test("what ends within 30 days rings", () => {
+    const expiry = alarms.filter(({ MetricName }) => MetricName === "DaysToExpiry")
+    expect(expiry).toHaveLength(1)
+    expect(expiry[0]).toMatchObject({
+      Namespace: "Sealwright",
+      Dimensions: [{ Name: "Stack", Value: "Sealwright" }],
+      Statistic: "Minimum",
+      Threshold: 30,
+      ComparisonOperator: "LessThanThreshold",
     })
   })
 

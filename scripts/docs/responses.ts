@@ -1,0 +1,242 @@
+/** What the API answers, as JSON Schema. test/unit/docs.test.ts holds it against the functions' own views. */
+
+type Schema = { readonly [name: string]: unknown }
+
+const text: Schema = { type: "string" }
+const time: Schema = { type: "string", format: "date-time" }
+const flag: Schema = { type: "boolean" }
+const whole: Schema = { type: "integer" }
+const base64: Schema = { type: "string", contentEncoding: "base64" }
+const texts: Schema = { type: "array", items: text }
+const decimal: Schema = { type: "string", pattern: "^(?:0|[1-9][0-9]*)$", description: "a decimal number" }
+const hex64: Schema = { type: "string", pattern: "^[0-9a-f]{64}$" }
+const pem: Schema = { type: "string", description: "PEM" }
+
+/** All members are there unless named in `optional`. */
+function object(properties: { readonly [name: string]: Schema }, optional: readonly string[] = []): Schema {
+  return {
+    type: "object",
+    properties,
+    required: Object.keys(properties).filter((name) => !optional.includes(name)),
+  }
+}
+
+export const ref = (name: keyof typeof COMPONENTS): Schema => ({ $ref: `#/components/schemas/${name}` })
+
+const issuer = object({
+  name: text,
+  issuerKeyId: { ...hex64, description: "SHA-256 of the key's SubjectPublicKeyInfo; names the CRL" },
+  algorithm: text,
+  state: { enum: ["active", "retired", "revoked"] },
+  certificate: pem,
+  notAfter: time,
+  createdAt: time,
+})
+
+export const COMPONENTS = {
+  Problem: object({
+    type: { type: "string", description: "urn:sealwright:error:<code>" },
+    title: text,
+    status: whole,
+    code: { type: "string", description: "stable; docs/errors.md lists them all" },
+    detail: { type: "string", description: "for people; free to change" },
+    remedy: text,
+    retry: flag,
+    requestId: text,
+  }),
+  Signature: object(
+    {
+      id: { type: "string", description: "ULID" },
+      profile: text,
+      issuer: text,
+      issuerKeyId: hex64,
+      number: { ...decimal, description: "position in the issuer's numbering" },
+      serial: { type: "string", description: "serial of the certificate, lower-case hex" },
+      keyMode: { enum: ["ephemeral", "held"] },
+      subject: object({ mediaType: text, digest: text, size: whole }),
+      reference: text,
+      principal: text,
+      signedAt: time,
+      expiresAt: { ...time, description: "when the signature itself ends; absent when it does not" },
+      certificateNotAfter: time,
+      state: { enum: ["recorded"] },
+      envelopes: {
+        type: "array",
+        items: object({ format: { enum: ["notary-jws"] }, mediaType: text, content: base64 }),
+      },
+    },
+    ["expiresAt"],
+  ),
+  Profile: object(
+    {
+      name: text,
+      issuer: text,
+      keyMode: { enum: ["ephemeral", "held"] },
+      algorithm: text,
+      principals: texts,
+      repositories: texts,
+      expirySec: whole,
+      leafLifetimeSec: whole,
+      allowList: flag,
+      state: { enum: ["active", "suspended", "revoked"] },
+      generation: { ...whole, description: "rises with every change" },
+      certificate: { ...pem, description: "of the held key, PEM" },
+      createdAt: time,
+      updatedAt: time,
+    },
+    ["expirySec", "certificate"],
+  ),
+  Issuer: issuer,
+  Deployment: object({
+    country: text,
+    state: text,
+    organisation: text,
+    identityHost: text,
+    crlHost: text,
+    tufUrl: text,
+    createdAt: time,
+    root: issuer,
+    tufThreshold: { const: 1 },
+    tufRoot: { ...base64, description: "the first TUF root, for deployers to pin" },
+  }),
+  Revocation: object({
+    id: { type: "string", description: "the same target is the same revocation" },
+    target: { type: "object", properties: { kind: text }, required: ["kind"] },
+    reason: text,
+    comment: text,
+    principal: text,
+    acknowledgedAt: time,
+    effectiveAt: time,
+    epoch: { ...whole, description: "every published epoch from this one on holds it as it stands" },
+    released: flag,
+  }),
+  AuditEntry: object(
+    {
+      at: time,
+      id: text,
+      principal: text,
+      action: text,
+      target: text,
+      outcome: { enum: ["done", "refused"] },
+      code: text,
+      requestId: text,
+    },
+    ["code"],
+  ),
+  Publication: object(
+    {
+      open: { ...whole, description: "the epoch that takes changes now" },
+      committed: { ...whole, description: "the last epoch whose content is decided" },
+      published: { ...whole, description: "the last epoch that every head shows" },
+      changes: whole,
+      committedAt: time,
+    },
+    ["committedAt"],
+  ),
+  Gateway: { ...object({ message: text }), description: "API Gateway's own refusal; no code of ours" },
+} as const satisfies { readonly [name: string]: Schema }
+
+const signature = ref("Signature")
+const profile = object({ profile: ref("Profile") })
+const acknowledgement = object({
+  revocation: ref("Revocation"),
+  changed: { ...flag, description: "false: it stood before" },
+  epoch: { ...whole, description: "the publication that carries it" },
+  published: flag,
+  due: { ...time, description: "when that publication is due at the latest" },
+})
+const page = (name: string, items: Schema) =>
+  object({ [name]: { type: "array", items }, next: { ...text, description: "give it as `after`" } }, ["next"])
+const all = (name: string, items: Schema) => object({ [name]: { type: "array", items } })
+
+interface Answer {
+  readonly summary: string
+  readonly status: { readonly [status: number]: Schema }
+  /** query parameters: name to description */
+  readonly query?: { readonly [name: string]: string }
+  readonly idempotent?: true
+}
+
+const PAGE = { limit: "1 to 200, default 50", after: "`next` of the page before" }
+const results = object({
+  results: {
+    type: "array",
+    items: {
+      oneOf: [object({ digest: text, signature }), object({ digest: text, problem: ref("Problem") })],
+    },
+  },
+})
+
+/** By route key. */
+export const ANSWERS: { readonly [routeKey: string]: Answer } = {
+  "POST /v1/profiles/{profile}/signatures": {
+    summary: "Sign one subject, or up to 100",
+    status: { 201: object({ signature }), 200: { oneOf: [object({ signature }), results] } },
+    idempotent: true,
+  },
+  "GET /v1/profiles/{profile}/signatures": {
+    summary: "A profile's signatures by time; may lag by moments",
+    status: { 200: page("signatures", signature) },
+    query: { ...PAGE, from: "RFC 3339", to: "RFC 3339", order: "`newest` for the latest first" },
+  },
+  "GET /v1/profiles/{profile}/signatures/{id}": {
+    summary: "One signature of a profile",
+    status: { 200: object({ signature }) },
+  },
+  "GET /v1/signatures": {
+    summary: "The signatures of an artifact, 200 at most",
+    status: { 200: all("signatures", signature) },
+    query: { digest: "required" },
+  },
+  "GET /v1/signatures/{id}": { summary: "One signature", status: { 200: object({ signature }) } },
+  "GET /v1/audit": {
+    summary: "Who did and tried what on a day",
+    status: { 200: page("entries", ref("AuditEntry")) },
+    query: { ...PAGE, day: "UTC, `YYYY-MM-DD`; default today" },
+  },
+  "GET /v1/revocations": { summary: "All revocations", status: { 200: all("revocations", ref("Revocation")) } },
+  "GET /v1/revocations/{id}": {
+    summary: "One revocation",
+    status: { 200: object({ revocation: ref("Revocation") }) },
+  },
+  "GET /v1/deployment": {
+    summary: "What the ceremony fixed, and the TUF root to pin",
+    status: { 200: object({ deployment: ref("Deployment") }) },
+  },
+  "GET /v1/issuers": { summary: "All issuers", status: { 200: all("issuers", ref("Issuer")) } },
+  "GET /v1/issuers/{issuer}": { summary: "One issuer", status: { 200: object({ issuer: ref("Issuer") }) } },
+  "GET /v1/profiles": { summary: "All profiles", status: { 200: all("profiles", ref("Profile")) } },
+  "GET /v1/profiles/{profile}": { summary: "One profile", status: { 200: profile } },
+  "GET /v1/publication": { summary: "Where publication stands", status: { 200: ref("Publication") } },
+  "GET /v1/trees/notation": {
+    summary: "notation's trust policy, trust store and CRL addresses (docs/formats/notation-tree.md)",
+    status: { 200: { type: "object" } },
+  },
+  "POST /v1/revocations": {
+    summary: "Revoke; answers once it is durable",
+    status: { 200: acknowledgement, 202: acknowledgement },
+    query: { wait: "`published` waits up to 25 seconds; then 200 if it is published, else 202" },
+  },
+  "POST /v1/revocations/{id}/release": {
+    summary: "Let a certificateHold go",
+    status: { 200: acknowledgement, 202: acknowledgement },
+    query: { wait: "as for revoking" },
+  },
+  "POST /v1/ceremony": {
+    summary: "Set the deployment up, once; safe to repeat with the same names",
+    status: { 200: object({ deployment: ref("Deployment") }) },
+  },
+  "POST /v1/issuers": { summary: "Create an issuer", status: { 200: object({ issuer: ref("Issuer") }) } },
+  "POST /v1/profiles": { summary: "Create a profile", status: { 200: profile } },
+  "PATCH /v1/profiles/{profile}": { summary: "Change a profile", status: { 200: profile } },
+  "POST /v1/profiles/{profile}/suspend": { summary: "Suspend; binds once it answers", status: { 200: profile } },
+  "POST /v1/profiles/{profile}/resume": { summary: "Resume", status: { 200: profile } },
+  "PUT /v1/profiles/{profile}/allowances": {
+    summary: "Add digests to a profile's allow list",
+    status: { 200: object({ epoch: whole }) },
+  },
+  "POST /v1/publications": {
+    summary: "Publish now",
+    status: { 200: object({ epoch: whole, published: flag, idle: flag }) },
+  },
+}

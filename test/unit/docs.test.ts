@@ -1,0 +1,141 @@
+import { readdirSync, readFileSync } from "node:fs"
+import { dirname, join, normalize } from "node:path"
+import { auditOfDay } from "@sealwright/core/ledger/audit"
+import { readDeployment, readIssuer } from "@sealwright/core/ledger/trust"
+import { hexEncode, utf8Decode } from "@sealwright/formats/bytes"
+import { parseAllowList, parseRevocationList } from "@sealwright/formats/revocation-list"
+import { parseRegistry, parseTrustBundle } from "@sealwright/formats/trust-bundle"
+import { BUNDLE_TYPE } from "@sealwright/verifier/bundle"
+import { runSync } from "@sealwright/verifier/node-crypto"
+import { verifyNotaryEnvelope } from "@sealwright/verifier/notary"
+import { parseState } from "@sealwright/verifier/state"
+import { loadTrustPolicy } from "@sealwright/verifier/trust-policy"
+import { describe, expect, test } from "vitest"
+import {
+  auditView,
+  deploymentView,
+  issuerView,
+  profileView,
+  revocationView,
+  signatureView,
+} from "../../functions/http/views.ts"
+import { ROUTES } from "../../functions/routes.ts"
+import { parseNotationTree } from "../../packages/cli/src/bundle-folder.ts"
+import { COMMAND_CODES } from "../../scripts/docs/errors.ts"
+import { REQUIREMENTS, testsByRequirement } from "../../scripts/docs/requirements.ts"
+import { ANSWERS, COMPONENTS } from "../../scripts/docs/responses.ts"
+import { generatedDocuments, outdated, ROOT } from "../../scripts/docs.ts"
+import { createService, signRequest } from "../support/service.ts"
+
+const AT = new Date("2026-11-21T09:00:00Z")
+const REPAIR = "run `node scripts/node24.mjs scripts/docs.ts`"
+
+test("what is generated from the code is what stands in docs/", async () => {
+  expect(outdated(await generatedDocuments()), REPAIR).toEqual([])
+}, 60_000)
+
+describe("the API document", () => {
+  test("has an answer for each route, and none beside them", () => {
+    expect(Object.keys(ANSWERS).sort()).toEqual(ROUTES.map(({ method, path }) => `${method} ${path}`).sort())
+  })
+
+  test("describes what the functions answer, member by member", async () => {
+    const service = createService()
+    await service.setUp()
+    const held = await service.profile("held", { keyMode: "held", expirySec: 3600 })
+    await service.profile("release", { expirySec: 3600 })
+    const [settled] = await service.signer()(signRequest(["a"]))
+    if (settled === undefined || !("signed" in settled)) throw new Error("not signed")
+    const { revocation } = await service.revoke({ kind: "signature", signature: settled.signed.id })
+    const { entries } = await auditOfDay(service.ports.table, "2026-11-21", { limit: 10 })
+    const [entry] = entries
+    if (entry === undefined) throw new Error("no audit entry")
+    const views = {
+      Signature: signatureView(settled.signed),
+      Profile: profileView(held),
+      Issuer: issuerView(await readIssuer(service.ports.table, "ci")),
+      Deployment: deploymentView(await readDeployment(service.ports.table), new Uint8Array(1)),
+      Revocation: revocationView(revocation),
+      AuditEntry: { ...auditView(entry), code: "PROFILE_UNKNOWN" },
+    }
+    for (const [name, view] of Object.entries(views)) {
+      const { properties } = COMPONENTS[name as keyof typeof views] as { readonly properties: object }
+      expect(Object.keys(JSON.parse(JSON.stringify(view))).sort(), name).toEqual(Object.keys(properties).sort())
+    }
+  })
+})
+
+test("the codes of the command that are listed are those that it throws", () => {
+  const sources = sourcesBelow("packages/cli/src")
+  const thrown = new Set(
+    sources.flatMap((source) =>
+      [...source.matchAll(/new CommandFailure\(\s*(?:[\w.]+|[^"`;]{1,200}?),\s*"([A-Z_]+)"/g)].map(
+        ([, code = ""]) => code,
+      ),
+    ),
+  )
+  expect(thrown.size).toBeGreaterThan(5)
+  const listed = COMMAND_CODES.map(([code]) => code)
+  expect([...thrown].filter((code) => !listed.includes(code))).toEqual([])
+  expect(listed.filter((code) => !code.startsWith("HTTP_") && !thrown.has(code))).toEqual([])
+})
+
+test("tests name requirements that exist", () => {
+  const named = [...testsByRequirement(join(ROOT, "test")).keys()]
+  expect(named.length).toBeGreaterThan(10)
+  expect(named.filter((id) => !REQUIREMENTS.has(id))).toEqual([])
+})
+
+describe("examples of published formats", () => {
+  const example = (name: string) => new Uint8Array(readFileSync(join(ROOT, "docs/formats/examples", name)))
+
+  test("are what today's readers read", () => {
+    expect(parseRevocationList(example("revocation-list.json")).content.epoch).toBe(2)
+    expect([...parseAllowList(example("allow-list.json")).content.profiles.keys()]).toEqual(["release"])
+    expect(parseTrustBundle(example("trust-bundle.json")).roots).toHaveLength(1)
+    expect(parseRegistry(example("registry.json")).profiles).toHaveLength(2)
+    expect(parseNotationTree(example("notation-tree.json")).crls).toHaveLength(2)
+    expect(parseState(example("state.json")).list.epoch).toBe(4)
+    expect(JSON.parse(utf8Decode(example("bundle.json")))).toEqual({ mediaType: BUNDLE_TYPE })
+  })
+
+  test("the envelope verifies under the trust bundle's root, by an issuer of the registry", () => {
+    const trusted = parseTrustBundle(example("trust-bundle.json")).roots
+    const result = runSync(verifyNotaryEnvelope(example("envelope.json"), { trusted, now: AT }))
+    if (!result.ok) throw new Error(result.code)
+    const { issuers } = parseRegistry(example("registry.json"))
+    expect(issuers.map(({ issuerKeyId }) => issuerKeyId)).toContain(hexEncode(result.issuerKeyId))
+  })
+
+  test("the trust policy is loaded", () => {
+    const [root = new Uint8Array(0)] = parseTrustBundle(example("trust-bundle.json")).roots
+    const loaded = loadTrustPolicy(example("trust-policy.json"), () => root)
+    expect(loaded).toMatchObject({ ok: true, policy: { atLeast: 2 } })
+  })
+})
+
+test("links between documents lead to files", () => {
+  const documents = ["README.md", ...filesBelow("docs").filter((path) => path.endsWith(".md"))]
+  const links = documents.flatMap((path) =>
+    [...readFileSync(join(ROOT, path), "utf8").matchAll(/\]\((?!https?:|#)([^)#\s]+)[^)]*\)/g)].map(
+      ([, link = ""]) => ({
+        from: path,
+        to: normalize(join(dirname(path), link)),
+      }),
+    ),
+  )
+  expect(links.length).toBeGreaterThan(20)
+  const present = new Set(["LICENSE", ...documents, ...filesBelow("docs")])
+  const elsewhere = /^(?:docs\/(?:deployment|iam)\.md$|bench\/|localstack\/README\.md$|packages\/)/
+  expect(links.filter(({ to }) => !present.has(to) && !elsewhere.test(to))).toEqual([])
+})
+
+function filesBelow(folder: string): string[] {
+  return readdirSync(join(ROOT, folder), { recursive: true, encoding: "utf8" }).map((path) => `${folder}/${path}`)
+}
+
+function sourcesBelow(folder: string): string[] {
+  return filesBelow(folder)
+    .filter((path) => path.endsWith(".ts"))
+    .map((path) => readFileSync(join(ROOT, path), "utf8"))
+}
