@@ -50,6 +50,11 @@ As the publisher's admin, in another terminal:
 
 As a pipeline: AWS_ACCESS_KEY_ID=${pipeline?.accessKeyId} AWS_SECRET_ACCESS_KEY=${pipeline?.secretAccessKey}
 (all keys: ${join(folder, "credentials.json")}). Stop with Ctrl-C.
+
+Checking table and bucket, or looking with any AWS tool, as the admin:
+
+  export AWS_ENDPOINT_URL_DYNAMODB=${service.endpoints.dynamodb} AWS_ENDPOINT_URL_S3=${service.endpoints.s3}
+  npx sealwright fsck --table ${service.table} --bucket ${service.bucket}
 `)
 
 const stop = async () => {

@@ -9,7 +9,7 @@ import { type NotationTree, parseNotationTree, writeNotationTree } from "../bund
 import { openClient, type ServiceClient } from "../client.ts"
 import { EXIT, usage } from "../exit.ts"
 import { writeFileWhole } from "../files.ts"
-import { print } from "../output.ts"
+import { note, print } from "../output.ts"
 import { crlReader, updateTrustData } from "./mirror.ts"
 
 const deploymentShape = openObject({ deployment: openObject({ tufUrl: string(2048), identityHost: string(253) }) })
@@ -75,11 +75,13 @@ function writePolicy(folder: string, tree: NotationTree, identityHost: string, r
       identities: statement.trustedIdentities.map((identity) => `${commonName(identity)}@${identityHost}`),
     }),
   )
+  if (parties.length === 0) return note("sealwright: no profile names a repository yet, so no trust policy is written")
   const policy = {
     trustPolicy: {
       signatureCheck: true,
       optionalChecks: { signatureExpiry: true, signatureRescinded: true },
-      ...(parties.length > 0 && { parties, require: { atLeast: 1 } }),
+      parties,
+      require: { atLeast: 1 },
     },
   }
   writeFileWhole(join(folder, "policy", "trustpolicy.json"), utf8(`${JSON.stringify(policy, null, 2)}\n`))

@@ -3,7 +3,7 @@ import type { CrlReason } from "@sealwright/formats/crl"
 import { assembleCrl, type CrlEntry, compareSerials, crlTbs } from "@sealwright/formats/crl-write"
 import { parseCertificate } from "@sealwright/formats/x509"
 import { keyIdentifier } from "../admin/certificates.ts"
-import { ServiceError } from "../errors.ts"
+import { isServiceError, ServiceError } from "../errors.ts"
 import { type CommittedCrl, readCommit, recordCrl } from "../ledger/epochs.ts"
 import { listRevocations } from "../ledger/revocations.ts"
 import { listIssuers, readDeployment } from "../ledger/trust.ts"
@@ -67,10 +67,32 @@ export async function makeCrl(ports: CrlPorts, epoch: number, issuerKeyId: strin
     authorityKeyId: keyIdentifier(ports.digest, issuer.key.spki),
     entries,
   })
-  const der = assembleCrl(tbs, issuer.key.scheme, await ports.keys.sign(issuer.key, tbs))
+  const signature = await signUnlessSpared(ports, issuer, tbs, previous?.entriesDigest === entriesDigest)
+  if (signature === undefined && previous !== undefined)
+    return await recordCrl(ports.table, epoch, issuerKeyId, previous)
+  if (signature === undefined) throw new ServiceError("KEY_NOT_USABLE", `issuer ${issuer.name} never had a CRL`)
+  const der = assembleCrl(tbs, issuer.key.scheme, signature)
   const digestHex = hexEncode(ports.digest("sha256", der))
   await ports.objects.create(stagedCrlKey(digestHex), der, STAGING_HEADERS)
   return await recordCrl(ports.table, epoch, issuerKeyId, { digestHex, size: der.length, entriesDigest, nextUpdate })
+}
+
+/**
+ * One issuer's unusable key must not stop what all others publish: where its list has nothing new to say, or nobody should trust the issuer any
+ * more, the last list stays until it ends.
+ */
+async function signUnlessSpared(
+  ports: CrlPorts,
+  issuer: Issuer,
+  tbs: Uint8Array,
+  unchanged: boolean,
+): Promise<Uint8Array | undefined> {
+  try {
+    return await ports.keys.sign(issuer.key, tbs)
+  } catch (error) {
+    if (isServiceError(error, "KEY_NOT_USABLE") && (unchanged || issuer.state === "revoked")) return undefined
+    throw error
+  }
 }
 
 function remainingPart(crl: CommittedCrl, now: Date, lifetimeSec: number): number {
@@ -101,7 +123,7 @@ async function crlEntries(
     if (issuer === root) continue
     if ((target.kind === "signature" || target.kind === "certificate") && target.issuerKeyId === issuer.issuerKeyId)
       add(target.serialHex, revocation)
-    for (const signature of await coveredSignatures(table, revocation, issuers))
+    for (const signature of await coveredSignatures(table, revocation, issuers, false))
       if (signature.issuerKeyId === issuer.issuerKeyId) add(signature.serialHex, revocation)
   }
   return [...entries.values()].sort((a, b) => compareSerials(a.serial, b.serial))

@@ -24,23 +24,25 @@ const COMPLETE = "complete"
  * The signatures that a revocation of an artifact, a profile or a principal covers, for lists that must name each one. Complete: artifacts list their
  * signatures themselves; the others are found through the leases, every number of which is accounted for, never through an index. What
  * was found is kept: since the revocation no lease can be taken for what it covers, and the ones taken before are settled first, so nothing can join.
+ * @param keep writes down what was found; without it nothing is written, and what is found may be more than at the snapshot
  */
 export async function coveredSignatures(
   table: Table,
   revocation: Revocation,
   issuers: readonly Issuer[],
+  keep: boolean,
 ): Promise<CoveredSignature[]> {
   const { target } = revocation
   switch (target.kind) {
     case "artifact":
       return (await recordsById(table, await signaturesOfArtifact(table, target.digest))).map(covered)
     case "profile":
-      return await kept(table, revocation.id, target.from, () =>
+      return await kept(table, keep, revocation.id, target.from, () =>
         signedWithin(table, issuers, target.from, undefined, (record) => record.profile === target.profile),
       )
     case "principal": {
       const until = target.until ?? new Date(revocation.acknowledgedAt.getTime() + LEASE_SLACK_MS)
-      return await kept(table, revocation.id, target.from, () =>
+      return await kept(table, keep, revocation.id, target.from, () =>
         signedWithin(table, issuers, target.from, until, (record) => record.principal === target.principal),
       )
     }
@@ -51,6 +53,7 @@ export async function coveredSignatures(
 
 async function kept(
   table: Table,
+  keep: boolean,
   revocation: string,
   from: Date,
   find: () => Promise<readonly CoveredSignature[]>,
@@ -58,6 +61,7 @@ async function kept(
   const at = from.toISOString()
   const complete = keys.expansion(revocation, at, COMPLETE)
   if ((await table.get(complete)) === undefined) {
+    if (!keep) return [...(await find())]
     await settleLeases(table)
     const found = await find()
     for (let i = 0; i < found.length; i += WRITES_AT_ONCE)

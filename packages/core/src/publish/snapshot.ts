@@ -33,7 +33,7 @@ export async function takeSnapshot(table: Table, epoch: number, date: Date): Pro
   const revocations = (await listRevocations(table)).filter((revocation) => revocation.firstEpoch <= epoch)
   const covered = new Map<string, readonly CoveredSignature[]>()
   for (const revocation of revocations)
-    if (!revocation.released) covered.set(revocation.id, await coveredSignatures(table, revocation, issuers))
+    if (!revocation.released) covered.set(revocation.id, await coveredSignatures(table, revocation, issuers, true))
   const allowances: Allowance[] = []
   for (const profile of profiles) if (profile.allowList) allowances.push(...(await allowancesOf(table, profile.name)))
   return {

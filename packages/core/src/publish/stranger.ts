@@ -1,4 +1,4 @@
-import { hexEncode } from "@sealwright/formats/bytes"
+import { bytesEqual } from "@sealwright/formats/bytes"
 import { MAX_CRL_BYTES, parseCrl } from "@sealwright/formats/crl"
 import { MAX_REVOCATION_LIST_BYTES, parseRevocationList } from "@sealwright/formats/revocation-list"
 import {
@@ -52,14 +52,19 @@ function* inspect(
   const certificates = [...bundle.roots, ...registry.issuers.map((issuer) => issuer.certificate)].map(parseCertificate)
   for (const [issuerKeyId, bytes] of edition.crls) {
     const published = yield* read(`lists/${issuerKeyId}.crl`, MAX_CRL_BYTES)
-    if (hexEncode(published) !== hexEncode(bytes)) return `the CRL of ${issuerKeyId} is not the target`
+    if (!bytesEqual(published, bytes)) return `the CRL of ${issuerKeyId} is not the target`
     const { issuer } = parseCrl(bytes)
-    const signer = certificates.find(({ subject }) => hexEncode(subject.der) === hexEncode(issuer.der))
+    const signer = certificates.find(({ subject }) => bytesEqual(subject.der, issuer.der))
     if (signer === undefined) return `nobody issued the CRL of ${issuerKeyId}`
-    const opened = yield* openCrl(bytes, signer, now)
+    const opened = yield* openCrl(bytes, signer, isKept(bytes, edition) ? parseCrl(bytes).thisUpdate : now)
     if ("status" in opened) return `the CRL of ${issuerKeyId}: ${opened.why}`
   }
   return undefined
+}
+
+/** A list of an earlier epoch that stays because nobody can sign its issuer's next one; past its end, stock clients refuse that issuer. */
+function isKept(crl: Uint8Array, edition: Edition): boolean {
+  return parseCrl(crl).crlNumber !== BigInt(edition.epoch)
 }
 
 function targetReader(trusted: TufTrusted, source: TufSource): (path: string, maxBytes: number) => Step<Uint8Array> {
