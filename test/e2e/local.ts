@@ -144,7 +144,7 @@ export function keysOf(service: LocalService, role: string): Keys {
   return keys
 }
 
-/** What fsck finds in the running service, read through its own protocols. */
+/** What fsck finds in the running service, and what it read, through the stores' own protocols. */
 export async function fsckLocal(service: LocalService) {
   const { DynamoDBClient } = await import("@aws-sdk/client-dynamodb")
   const { S3Client } = await import("@aws-sdk/client-s3")
@@ -154,7 +154,7 @@ export async function fsckLocal(service: LocalService) {
   try {
     const items = (await dumpTable(service.table, () => undefined, table)) as unknown as readonly StoredItem[]
     const objects = await dumpBucket(service.bucket, ["tuf/", "crl/", "trees/"], () => undefined, bucket)
-    return { ...fsck({ items, objects }), items }
+    return { ...fsck({ items, objects }), items, objects }
   } finally {
     table.destroy()
     bucket.destroy()
