@@ -26,7 +26,7 @@ export async function signFigures(deployment: Deployment, variant: Variant): Pro
     dynamodb.clear()
     await runRound(handler, perRound, order)
     const signs = kms.calls.filter(({ operation }) => operation === "Sign")
-    const leases = dynamodb.calls.filter(({ body }) => isLease(body))
+    const leases = dynamodb.calls.filter(({ body, operation }) => isLease(body) && operation === "TransactWriteItems")
     const others = dynamodb.calls.filter(({ body }) => !isLease(body))
     const strange = [...kms.calls, ...others].filter(
       ({ operation }) => operation !== "Sign" && operation !== "TransactWriteItems",
@@ -63,7 +63,7 @@ export async function signFigures(deployment: Deployment, variant: Variant): Pro
       },
       {
         figure: `${name}: transactions a signature`,
-        value: others.length / perRound,
+        value: others.filter(({ operation }) => operation === "TransactWriteItems").length / perRound,
         unit: "calls",
         atMost: 1,
         note: `${leases.length} lease(s) in ${perRound} signatures beside them`,
@@ -84,9 +84,9 @@ export async function signFigures(deployment: Deployment, variant: Variant): Pro
   }
 }
 
-/** Taking a lease happens once for many signatures: it writes an open lease. */
+/** Taking a lease happens once for many signatures: it reads the next free number and writes an open lease, which signing itself never does. */
 function isLease(body: string): boolean {
-  return body.includes('"open-leases"')
+  return body.includes('"open-leases"') || body.includes('"numbers#')
 }
 
 export function environment(
