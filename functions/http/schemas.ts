@@ -34,13 +34,15 @@ const subject = v.strictObject({
 })
 const subjectEntry = { subject, reference }
 
-export const signSchema = v.union([
-  v.strictObject({ ...subjectEntry, expiresAt: v.optional(time) }),
-  v.strictObject({
-    subjects: v.pipe(v.array(v.strictObject(subjectEntry)), v.minLength(1), v.maxLength(MAX_SUBJECTS)),
-    expiresAt: v.optional(time),
-  }),
-])
+export const signOneSchema = v.strictObject({ ...subjectEntry, expiresAt: v.optional(time) })
+
+export const signBatchSchema = v.strictObject({
+  subjects: v.pipe(v.array(v.strictObject(subjectEntry)), v.minLength(1), v.maxLength(MAX_SUBJECTS)),
+  expiresAt: v.optional(time),
+})
+
+/** What the route takes: one subject, or `subjects`. */
+export const signSchema = v.union([signOneSchema, signBatchSchema])
 
 export const ceremonySchema = v.strictObject({
   country: v.pipe(v.string(), v.regex(/^[A-Z]{2}$/)),
@@ -107,12 +109,14 @@ export const revocationSchema = v.strictObject({
   effectiveAt: v.optional(time),
 })
 
-/** @throws ServiceError REQUEST_MALFORMED naming the first member that is wrong */
+/** @throws ServiceError REQUEST_MALFORMED naming the first member that is wrong, DIGEST_INVALID when that is a digest */
 export function check<const Schema extends v.GenericSchema>(schema: Schema, value: unknown): v.InferOutput<Schema> {
   const result = v.safeParse(schema, value, { abortEarly: true })
   if (result.success) return result.output
   const [issue] = result.issues
-  throw new ServiceError("REQUEST_MALFORMED", `${v.getDotPath(issue) ?? "body"}: ${issue.message}`)
+  const path = v.getDotPath(issue) ?? "body"
+  const code = /(?:^|\.)digests?(?:\.\d+)?$/.test(path) ? "DIGEST_INVALID" : "REQUEST_MALFORMED"
+  throw new ServiceError(code, `${path}: ${issue.message}`)
 }
 
 /** @throws ServiceError REQUEST_MALFORMED unless it is `YYYY-MM-DDThh:mm:ssZ`, on a day that exists */

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises"
 import middy from "@middy/core"
 import { openDynamoTable } from "@sealwright/adapters/dynamodb"
 import { openKmsKeys } from "@sealwright/adapters/kms"
@@ -19,6 +20,8 @@ import { readSettings } from "../http/settings.ts"
 
 /** Epochs that one wake-up publishes at most; the schedule goes on from there. */
 const MAX_ROUNDS = 4
+const API_ATTEMPTS = 8
+const API_PAUSE_MS = 1_000
 
 const settings = readSettings(process.env, "table", "bucket", "crlFunction")
 const invoke = openInvoke()
@@ -40,7 +43,7 @@ const viaApi = middy<ApiEvent, Reply>()
   .use(problemResponses({ table: ports.table, clock, random: randomBytes }))
   .handler(async (event) => {
     callerOf(event)
-    return reply(200, await run(true))
+    return reply(200, await runPatiently())
   })
 
 /** An API event publishes at once; a wake-up or the schedule publishes when something changed or is due. */
@@ -54,6 +57,18 @@ async function drain() {
   let outcome = await run(false)
   for (let round = 1; round < MAX_ROUNDS && outcome.published; round++) outcome = await run(false)
   return outcome
+}
+
+/** Whoever asks for a publication gets one, though another publisher may be ahead for a moment. */
+async function runPatiently() {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await run(true)
+    } catch (error) {
+      if (attempt === API_ATTEMPTS || !isServiceError(error, "EPOCH_CONFLICT")) throw error
+      await sleep(API_PAUSE_MS)
+    }
+  }
 }
 
 async function run(force: boolean) {

@@ -10,7 +10,7 @@ import { runSync } from "@sealwright/verifier/node-crypto"
 import { type ApiEvent, bodyDigest, bodyOf, callerOf, idempotencyKeyOf, pathParameter } from "../http/event.ts"
 import { problemResponses } from "../http/problem-responses.ts"
 import { problemOf, type Reply, reply } from "../http/reply.ts"
-import { check, dateOf, signSchema } from "../http/schemas.ts"
+import { check, dateOf, signBatchSchema, signOneSchema } from "../http/schemas.ts"
 import { readSettings } from "../http/settings.ts"
 import { signatureView } from "../http/views.ts"
 
@@ -44,17 +44,21 @@ export const handler = middy<ApiEvent, Reply>()
 
 function parseSignRequest(event: ApiEvent, caller: Actor): { readonly request: SignRequest; readonly batch: boolean } {
   const body = bodyOf(event)
-  const parsed = check(signSchema, body)
-  const entries = "subjects" in parsed ? parsed.subjects : [parsed]
+  const batch = typeof body === "object" && body !== null && Object.hasOwn(body, "subjects")
+  const { subjects, expiresAt } = batch ? check(signBatchSchema, body) : oneOf(check(signOneSchema, body))
   const request: SignRequest = {
     profile: pathParameter(event, "profile"),
     ...caller,
-    subjects: entries.map(({ subject, reference }) => ({ ...subject, reference })),
-    expiresAt: parsed.expiresAt === undefined ? undefined : dateOf(parsed.expiresAt),
+    subjects: subjects.map(({ subject, reference }) => ({ ...subject, reference })),
+    expiresAt: expiresAt === undefined ? undefined : dateOf(expiresAt),
     idempotencyKey: idempotencyKeyOf(event),
     requestDigest: bodyDigest(digest, body),
   }
-  return { request, batch: "subjects" in parsed }
+  return { request, batch }
+}
+
+function oneOf<Entry extends { readonly expiresAt?: string | undefined }>(entry: Entry) {
+  return { subjects: [entry], expiresAt: entry.expiresAt }
 }
 
 function auditRefusal(event: ApiEvent, caller: Actor, refused: Parameters<typeof problemOf>[0]): Promise<void> {

@@ -140,11 +140,11 @@ const SIGN_REQUESTS: readonly BadRequest[] = [
     raw: JSON.stringify(signBody("x")).replace('{"media', '{"__proto__":{"size":1},"media'),
   },
   { name: "constructor", code: "REQUEST_MALFORMED", body: signBody("x", { constructor: 1 }) },
-  { name: "a short digest", code: "REQUEST_MALFORMED", body: subject({ digest: "sha256:abcd" }) },
-  { name: "a digest in upper case", code: "REQUEST_MALFORMED", body: subject({ digest: digestOf("x").toUpperCase() }) },
+  { name: "a short digest", code: "DIGEST_INVALID", body: subject({ digest: "sha256:abcd" }) },
+  { name: "a digest in upper case", code: "DIGEST_INVALID", body: subject({ digest: digestOf("x").toUpperCase() }) },
   {
     name: "an unknown digest algorithm",
-    code: "REQUEST_MALFORMED",
+    code: "DIGEST_INVALID",
     body: subject({ digest: `md5:${"0".repeat(32)}` }),
   },
   {
@@ -262,7 +262,7 @@ const REVOCATIONS: readonly BadRequest[] = [
   { name: "no target", code: "REQUEST_MALFORMED", body: {} },
   { name: "an unknown kind", code: "REQUEST_MALFORMED", body: target({ kind: "key", key: "a" }) },
   { name: "an unknown member", code: "REQUEST_MALFORMED", body: target({ kind: "issuer", issuer: "ci", from: FROM }) },
-  { name: "a bad digest", code: "REQUEST_MALFORMED", body: target({ kind: "artifact", digest: "sha256:1" }) },
+  { name: "a bad digest", code: "DIGEST_INVALID", body: target({ kind: "artifact", digest: "sha256:1" }) },
   {
     name: "an unknown reason",
     code: "REQUEST_MALFORMED",

@@ -286,6 +286,24 @@ describe("a principal (R24)", () => {
   })
 })
 
+test("a principal that was listed again is taken out again, with what it signed since (R24)", async () => {
+  const { service, signOne, issuerKeyId } = await ready()
+  const target = { kind: "principal", principal: PIPELINE, from: START, until: undefined } as const
+  const first = await signOne("first")
+  await service.revoke(target)
+  await service.publish()
+  expect(await service.revoke(target)).toMatchObject({ changed: false })
+
+  service.pass(600)
+  await changeProfile(service.ports, "release", { principals: [PIPELINE] }, ADMIN)
+  const second = await signOne("second")
+  service.pass(10)
+  expect(await service.revoke(target)).toMatchObject({ changed: true, revocation: { epoch: 2 } })
+  await service.publish()
+  expect(revokedNumbers(service, issuerKeyId).sort()).toEqual([first.number, second.number].sort())
+  expectSound(service)
+})
+
 describe("void numbers (D3)", () => {
   test("are in our list, below its coverage, and never on a CRL", async () => {
     const { service, signOne, issuerKeyId } = await ready()

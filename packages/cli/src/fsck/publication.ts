@@ -174,11 +174,16 @@ function checkCarried(
   const names = namesIn(list)
   const releasedThen = new Set(list.released)
   for (const revocation of revocations) {
-    if (revocation.released || revocation.firstEpoch > epoch) continue
+    if (revocation.released || boundFrom(revocation) > epoch) continue
     for (const name of expectedNames(revocation, facts))
       if (!names.has(name) && !(epoch < revocation.epoch && releasedThen.has(name)))
         report({ code: "REVOCATION_UNPUBLISHED", subject: `epoch ${epoch}`, detail: `${revocation.id} (${name})` })
   }
+}
+
+/** A principal that was listed again and revoked again reaches further; its newest reach binds from its newest acknowledgement on. */
+function boundFrom({ target, firstEpoch, epoch }: ReadRevocation): number {
+  return target.kind === "principal" ? epoch : firstEpoch
 }
 
 function expectedNames({ target, acknowledgedAt }: ReadRevocation, facts: LedgerFacts): string[] {

@@ -26,8 +26,8 @@ export const keys = {
     sk: `${scope}#${digest}`,
   }),
   /** numbers that a wide revocation covers, found once; `complete` stands when all are there */
-  expansion: (revocation: string, from: string, entry: string): Key => ({
-    pk: `expansion#${revocation}#${from}`,
+  expansion: (revocation: string, window: string, entry: string): Key => ({
+    pk: `expansion#${revocation}#${window}`,
     sk: entry,
   }),
   /** a TUF document that the ceremony signed */

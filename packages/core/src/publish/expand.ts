@@ -37,12 +37,12 @@ export async function coveredSignatures(
     case "artifact":
       return (await recordsById(table, await signaturesOfArtifact(table, target.digest))).map(covered)
     case "profile":
-      return await kept(table, keep, revocation.id, target.from, () =>
+      return await kept(table, keep, revocation.id, target.from.toISOString(), () =>
         signedWithin(table, issuers, target.from, undefined, (record) => record.profile === target.profile),
       )
     case "principal": {
       const until = target.until ?? new Date(revocation.acknowledgedAt.getTime() + LEASE_SLACK_MS)
-      return await kept(table, keep, revocation.id, target.from, () =>
+      return await kept(table, keep, revocation.id, `${target.from.toISOString()}~${until.toISOString()}`, () =>
         signedWithin(table, issuers, target.from, until, (record) => record.principal === target.principal),
       )
     }
@@ -55,18 +55,17 @@ async function kept(
   table: Table,
   keep: boolean,
   revocation: string,
-  from: Date,
+  window: string,
   find: () => Promise<readonly CoveredSignature[]>,
 ): Promise<CoveredSignature[]> {
-  const at = from.toISOString()
-  const complete = keys.expansion(revocation, at, COMPLETE)
+  const complete = keys.expansion(revocation, window, COMPLETE)
   if ((await table.get(complete)) === undefined) {
     if (!keep) return [...(await find())]
     await settleLeases(table)
     const found = await find()
     for (let i = 0; i < found.length; i += WRITES_AT_ONCE)
       await table.transact(
-        found.slice(i, i + WRITES_AT_ONCE).map((signature) => ({ put: coveredItem(revocation, at, signature) })),
+        found.slice(i, i + WRITES_AT_ONCE).map((signature) => ({ put: coveredItem(revocation, window, signature) })),
       )
     await table.transact([{ put: { ...complete } }])
     return [...found]
@@ -111,10 +110,10 @@ function covered(record: SignatureRecord): CoveredSignature {
   return { issuerKeyId, number, serialHex: record.keyMode === "ephemeral" ? record.serialHex : undefined }
 }
 
-function coveredItem(revocation: string, from: string, signature: CoveredSignature): Item {
+function coveredItem(revocation: string, window: string, signature: CoveredSignature): Item {
   const { issuerKeyId, number, serialHex } = signature
   return {
-    ...keys.expansion(revocation, from, `${issuerKeyId}#${padNumber(number)}`),
+    ...keys.expansion(revocation, window, `${issuerKeyId}#${padNumber(number)}`),
     issuerKeyId,
     number,
     ...(serialHex !== undefined && { serialHex }),

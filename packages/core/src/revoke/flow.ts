@@ -72,12 +72,17 @@ export async function revoke(ports: RevokePorts, request: RevokeRequest): Promis
       released: false,
     }
     const merged = mergeRevocation(standing, asked)
-    if (merged === undefined && standing !== undefined) {
+    const forbidding = await forbid(ports, merged ?? standing ?? asked, now)
+    const listedAgain = target.kind === "principal" && forbidding.length > 0
+    if (merged === undefined && standing !== undefined && !listedAgain) {
       await closeForbidden(ports.table, target)
       return { revocation: standing, changed: false }
     }
-    const next = merged ?? asked
-    const forbidding = await forbid(ports, next, now)
+    const next = merged ?? {
+      ...asked,
+      reason: standing?.reason ?? asked.reason,
+      effectiveAt: standing?.effectiveAt ?? now,
+    }
     const result = await noteChangeNow(ports.table, (epoch) => [
       writeRevocation({ ...next, epoch, firstEpoch: standing?.firstEpoch ?? epoch }, standing),
       ...forbidding,
