@@ -75,7 +75,10 @@ function writePolicy(folder: string, tree: NotationTree, identityHost: string, r
       identities: statement.trustedIdentities.map((identity) => `${commonName(identity)}@${identityHost}`),
     }),
   )
-  if (parties.length === 0) return note("sealwright: no profile names a repository yet, so no trust policy is written")
+  if (parties.length === 0) {
+    note("sealwright: no profile names a repository yet, so no trust policy is written")
+    return
+  }
   const policy = {
     trustPolicy: {
       signatureCheck: true,
