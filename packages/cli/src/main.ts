@@ -1,6 +1,7 @@
-import { type Command, readArguments } from "./arguments.ts"
-import { CommandFailure, EXIT, usage } from "./exit.ts"
-import { note, out } from "./output.ts"
+import type { Command } from "./arguments.ts"
+import { EXIT, usage } from "./exit.ts"
+import { out } from "./output.ts"
+import { endWith, runCommand } from "./run.ts"
 
 /** Each command's module is loaded when it is called: `verify` must not pay for what signs. */
 const COMMANDS: { readonly [name: string]: { readonly summary: string; readonly load: () => Promise<Command> } } = {
@@ -83,13 +84,7 @@ async function run(argv: readonly string[]): Promise<number> {
   const entry = COMMANDS[name]
   if (entry === undefined)
     throw usage(`there is no command ${first}${second !== undefined && isGroup(first) ? ` ${second}` : ""}`)
-  const command = await entry.load()
-  const args = readArguments(command, argv.slice(name.split(" ").length))
-  if (args.flag("help")) {
-    out(`sealwright ${name}: ${entry.summary}\n\n${command.help.trim()}`)
-    return EXIT.done
-  }
-  return await command.run(args)
+  return await runCommand(await entry.load(), argv.slice(name.split(" ").length))
 }
 
 function isGroup(first: string): boolean {
@@ -108,16 +103,4 @@ function printOverview(): number {
 }
 
 const argv = process.argv.slice(2)
-try {
-  process.exitCode = await run(argv)
-} catch (error) {
-  const failure =
-    error instanceof CommandFailure
-      ? error
-      : new CommandFailure(EXIT.unavailable, "UNEXPECTED", error instanceof Error ? error.message : "unknown failure")
-  const { code, message, remedy, status } = failure
-  if (argv.includes("--json"))
-    out(JSON.stringify({ error: { code, message, ...(remedy !== undefined && { remedy }) } }))
-  else note(`sealwright: ${code}: ${message}${remedy === undefined ? "" : `\n  ${remedy}`}`)
-  process.exitCode = status
-}
+endWith(() => run(argv), argv)
