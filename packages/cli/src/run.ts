@@ -13,9 +13,10 @@ export async function runCommand(command: Command, argv: readonly string[]): Pro
 /** Ends the process with what `run` answers, or with what it throws: as JSON when `argv` asks for it, else for people. */
 export function endWith(run: () => Promise<number>, argv: readonly string[]): void {
   const report = (error: unknown): number => {
-    const known = error instanceof CommandFailure ? error : undefined
-    const message = error instanceof Error ? error.message : "unknown failure"
-    const { code, remedy, status } = known ?? { code: "UNEXPECTED", remedy: undefined, status: EXIT.unavailable }
+    const { code, message, remedy, status } =
+      error instanceof CommandFailure
+        ? error
+        : new CommandFailure(EXIT.unavailable, "UNEXPECTED", error instanceof Error ? error.message : "unknown failure")
     if (argv.includes("--json"))
       out(JSON.stringify({ error: { code, message, ...(remedy !== undefined && { remedy }) } }))
     else note(`sealwright: ${code}: ${message}${remedy === undefined ? "" : `\n  ${remedy}`}`)
