@@ -13,6 +13,12 @@ import { bundleOf, environment, signFigures } from "./sign.ts"
 import { sizeFigures } from "./size.ts"
 import { verifyFigures } from "./verify.ts"
 
+/** What a deployer verifies, with what it keeps. */
+const KEPT = [
+  ...["image", "--reference", `${IMAGE}:v1`, "--policy", "bundle/policy/trustpolicy.json"],
+  ...["--bundle", "bundle", "--root", "tuf-root.json"],
+]
+
 const STARTS = 15
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const began = new Date()
@@ -58,7 +64,7 @@ report()
 
 function programs({ folder, ...deployment }: Deployment, command: string): (Program & { readonly atMost?: number })[] {
   const whole = { folder, ...deployment }
-  const ours = ["verify", "image", "--reference", `${IMAGE}:v1`, "--bundle", "bundle", "--root", "tuf-root.json"]
+  const ours = ["verify", ...KEPT]
   const found: (Program & { readonly atMost?: number })[] = [
     {
       name: "sign function's init",
@@ -94,17 +100,7 @@ function programs({ folder, ...deployment }: Deployment, command: string): (Prog
 }
 
 function signedDigest(cwd: string, command: string): string {
-  const args = [
-    command,
-    "verify",
-    "image",
-    "--reference",
-    `${IMAGE}:v1`,
-    "--bundle",
-    "bundle",
-    "--root",
-    "tuf-root.json",
-  ]
+  const args = [command, "verify", ...KEPT]
   const printed = execFileSync(process.execPath, [...args, "--no-state", "--json"], { cwd, encoding: "utf8" })
   return (JSON.parse(printed) as { artifact: string }).artifact
 }

@@ -10,6 +10,7 @@ import { startService } from "./service.ts"
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const folder = mkdtempSync(join(tmpdir(), "sealwright-demo-"))
 const IMAGE = "registry.wabbit-networks.io/net-monitor"
+const POLICY = ["--policy", "policy/trustpolicy.json"]
 const FILE = "downloads.wabbit-networks.io/net-monitor"
 const began = performance.now()
 let unexpected = 0
@@ -116,6 +117,10 @@ async function story(): Promise<void> {
   chapter("The trust data is published, and exported as a folder that travels to a site without network")
   await run("admin", "publish")
   await run("auditor", "export", "bundle", "--root", "tuf-root.json", "--no-state")
+  say(
+    "    (the deployer's admin reads the trust policy that came along, and keeps it where no carrier of bundles writes)",
+  )
+  cpSync(join(folder, "bundle", "policy"), join(folder, "policy"), { recursive: true })
   await expect("accepted", "ACCEPTED", ...verifyImage())
   await expect("accepted", "ACCEPTED", ...verifyFile())
 
@@ -153,6 +158,7 @@ async function story(): Promise<void> {
     "image",
     "--reference",
     `${IMAGE}:v1`,
+    ...POLICY,
     "--bundle",
     "bundle",
     "--root",
@@ -167,6 +173,7 @@ async function story(): Promise<void> {
     "net-monitor.json",
     "--reference",
     FILE,
+    ...POLICY,
     "--bundle",
     "old-bundle",
     "--root",
@@ -188,7 +195,7 @@ function verifyFile(): string[] {
 }
 
 function bundle(name: string): string[] {
-  return ["--bundle", name, "--root", "tuf-root.json", "--no-state"]
+  return [...POLICY, "--bundle", name, "--root", "tuf-root.json", "--no-state"]
 }
 
 function chapter(title: string): void {

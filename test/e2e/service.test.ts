@@ -36,9 +36,12 @@ function as(role: string, ...args: readonly string[]): Promise<Outcome> {
   return runCli(work, environmentOf(service, role), [...args, "--json"])
 }
 
+/** What a deployer keeps, and what it was brought. */
+const KEPT = ["--policy", "bundle/policy/trustpolicy.json", "--bundle", "bundle", "--root", "tuf-root.json"]
+
 /** Verifying knows no endpoint and no credentials. */
 function offline(...args: readonly string[]): Promise<Outcome> {
-  return runCli(work, {}, ["verify", ...args, "--bundle", "bundle", "--root", "tuf-root.json", "--no-state", "--json"])
+  return runCli(work, {}, ["verify", ...args, ...KEPT, "--no-state", "--json"])
 }
 
 async function done(outcome: Promise<Outcome>): Promise<Outcome> {
@@ -143,6 +146,7 @@ describe("exit codes (D14)", () => {
     [["revoke"]],
     [["revoke", "--signature", "a", "--artifact", "b"]],
     [["verify", "good.bin", "--reference", FILES]],
+    [["verify", "good.bin", "--reference", FILES, "--bundle", "bundle", "--root", "tuf-root.json"]],
     [["fsck"]],
   ])("2 usage: %j", async (args) => {
     const outcome = await as("auditor", ...args)

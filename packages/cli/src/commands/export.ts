@@ -56,7 +56,8 @@ Example:
     const epoch = fetched.bundle.freshness.find(({ part }) => part === "lists/revocations.json")?.version
     print(args.flag("json"), { bundle: folder, epoch, signatures, bytesFetched: fetched.bytesFetched }, () => [
       `${folder}: publication ${epoch}, ${signatures.length} signature(s)`,
-      `  verify with  sealwright verify SUBJECT --reference … --bundle ${args.positionals[0]} --root ${args.required("root")}`,
+      `  read and keep elsewhere, once: ${folder}/policy`,
+      `  verify with  sealwright verify SUBJECT --reference … --policy … --bundle ${args.positionals[0]} --root ${args.required("root")}`,
       `  or notation  XDG_CONFIG_HOME=${folder}/notation/config XDG_CACHE_HOME=${folder}/notation/cache notation verify …`,
     ])
     return EXIT.done

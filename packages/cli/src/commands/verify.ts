@@ -25,17 +25,20 @@ export const verifyCommand: Command = {
   name: "verify",
   summary: "verify an artifact offline",
   help: `
-Usage: sealwright verify SUBJECT --reference registry/repository[:tag] --bundle BUNDLE --root tuf-root.json
-         [--policy FILE] [--tag TAG] [--signature FILE]... [--max-stale 24h] [--now TIME] [--events]
+Usage: sealwright verify SUBJECT --reference registry/repository[:tag] --policy FILE --bundle BUNDLE --root tuf-root.json
+         [--tag TAG] [--signature FILE]... [--max-stale 24h] [--now TIME] [--events]
          [--state FILE | --no-state]
 
 Decides from files alone whether an artifact may run; nothing is fetched. SUBJECT is an OCI image layout or a file. Signatures are taken from the
-layout or beside the file, from the bundle, and from --signature. --policy defaults to the bundle's own; it is the Notary v2 JSON or
-notation's trustpolicy.json. Exit status: 0 accepted, 1 rejected, 3 inconclusive; only 0 lets it run.
+layout or beside the file, from the bundle, and from --signature. --policy and --root are the deployer's own,
+kept where no carrier of bundles writes: whoever could swap them could have anything accepted. The policy is the Notary v2 JSON or notation's
+trustpolicy.json; an exported bundle has one to start from, to be read and kept. Exit status: 0 accepted, 1 rejected, 3 inconclusive; only 0 lets it run.
 
 Examples:
-  sealwright verify ./image --reference registry.wabbit-networks.io/net-monitor:v1 --bundle ./bundle --root tuf-root.json
-  sealwright verify tool.tar.gz --reference downloads.wabbit-networks.io/tool --bundle ./bundle --root tuf-root.json --max-stale 7d --json
+  sealwright verify ./image --reference registry.wabbit-networks.io/net-monitor:v1 \\
+    --policy policy/trustpolicy.json --bundle ./bundle --root tuf-root.json
+  sealwright verify tool.tar.gz --reference downloads.wabbit-networks.io/tool \\
+    --policy policy/trustpolicy.json --bundle ./bundle --root tuf-root.json --max-stale 7d --json
 `,
   options: {
     reference: { type: "string" },
@@ -56,7 +59,7 @@ Examples:
     const pinnedRoot = readFileLimited(args.required("root"), MAX_ROOT_BYTES)
     const now = args.text("now") === undefined ? new Date() : parseTime(args.required("now"))
     const reference = args.required("reference")
-    const policy = readPolicy(args.text("policy") ?? join(folder, "policy", "trustpolicy.json"), reference)
+    const policy = readPolicy(args.required("policy"), reference)
     const subject = readSubject(args.positionals[0] ?? "", args.text("tag"))
     const { digest } = subject.descriptor
     const envelopes = [
