@@ -2,19 +2,8 @@ import { Aws, Stack } from "aws-cdk-lib"
 import { Construct } from "constructs"
 import type { ServiceFunction } from "./service-function.ts"
 
-/** What a key is for: the tag that IAM decides by (D13). */
-export type KeyPurpose =
-  | "root"
-  | "issuer"
-  | "held"
-  | "tuf-root"
-  | "tuf-targets"
-  | "tuf-lists"
-  | "tuf-registry"
-  | "tuf-snapshot"
-  | "tuf-timestamp"
-
-const PURPOSES: readonly KeyPurpose[] = [
+/** What a key is for: the tag that IAM decides by (D13). The service's own list, held equal by a test, since infrastructure imports no runtime code. */
+export const PURPOSES = [
   "root",
   "issuer",
   "held",
@@ -24,7 +13,8 @@ const PURPOSES: readonly KeyPurpose[] = [
   "tuf-registry",
   "tuf-snapshot",
   "tuf-timestamp",
-]
+] as const
+export type KeyPurpose = (typeof PURPOSES)[number]
 
 const STACK_TAG = "sealwright:stack"
 const PURPOSE_TAG = "sealwright:purpose"

@@ -12,16 +12,18 @@ export type Digest = (hash: HashName, bytes: Uint8Array) => Uint8Array
 // ---------------------------------------------------------------------------------------------------------- keys
 
 /** What a key is for; one key serves one purpose (D13). Becomes the key's tag, on which IAM conditions rest. */
-export type KeyPurpose =
-  | "root"
-  | "issuer"
-  | "held"
-  | "tuf-root"
-  | "tuf-targets"
-  | "tuf-lists"
-  | "tuf-registry"
-  | "tuf-snapshot"
-  | "tuf-timestamp"
+export const KEY_PURPOSES = [
+  "root",
+  "issuer",
+  "held",
+  "tuf-root",
+  "tuf-targets",
+  "tuf-lists",
+  "tuf-registry",
+  "tuf-snapshot",
+  "tuf-timestamp",
+] as const
+export type KeyPurpose = (typeof KEY_PURPOSES)[number]
 
 /** One key in its home, and what is public of it. */
 export interface KeyReference {
