@@ -56,15 +56,17 @@ export function hexEncode(bytes: Uint8Array): string {
 
 /** @throws FormatError TEXT_MALFORMED unless `text` is an even number of lower-case hex digits */
 export function hexDecode(text: string): Uint8Array {
-  if (text.length % 2 !== 0 || !/^[0-9a-f]*$/.test(text)) throw new FormatError("TEXT_MALFORMED", "not lower-case hex")
-  const bytes = new Uint8Array(text.length / 2)
-  for (let i = 0; i < bytes.length; i++)
-    bytes[i] = (hexDigit(text.charCodeAt(2 * i)) << 4) | hexDigit(text.charCodeAt(2 * i + 1))
+  const bytes = new Uint8Array(text.length >> 1)
+  let seen = text.length % 2 === 0 ? 0 : NOT_IN_ALPHABET
+  for (let i = 0; i < bytes.length; i++) {
+    const high = valueAt(HEX_VALUES, text, 2 * i)
+    const low = valueAt(HEX_VALUES, text, 2 * i + 1)
+    seen |= high | low
+    bytes[i] = (high << 4) | low
+  }
+  // Values have four bits, so one that is not in the alphabet shows in the bits above.
+  if (seen > 15) throw new FormatError("TEXT_MALFORMED", "not lower-case hex")
   return bytes
-}
-
-function hexDigit(code: number): number {
-  return code < 0x61 ? code - 0x30 : code - 0x57
 }
 
 const STANDARD = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
@@ -106,6 +108,7 @@ function encode64(bytes: Uint8Array, alphabet: string, pad: string): string {
 }
 
 const NOT_IN_ALPHABET = 255
+const HEX_VALUES = valuesOf("0123456789abcdef")
 const STANDARD_VALUES = valuesOf(STANDARD)
 const URL_SAFE_VALUES = valuesOf(URL_SAFE)
 
@@ -115,19 +118,22 @@ function valuesOf(alphabet: string): Uint8Array {
   return values
 }
 
+function valueAt(values: Uint8Array, text: string, i: number): number {
+  return values[text.charCodeAt(i)] ?? NOT_IN_ALPHABET
+}
+
 function decode64(text: string, length: number, values: Uint8Array): Uint8Array {
   if (length % 4 === 1) throw new FormatError("TEXT_MALFORMED", "base64 of an impossible length")
   const bytes = new Uint8Array((length * 3) >> 2)
-  const valueAt = (i: number): number => values[text.charCodeAt(i)] ?? NOT_IN_ALPHABET
   // Values have six bits, so one that is not in the alphabet shows in the two bits above.
   let seen = 0
   let at = 0
   let i = 0
   for (; i + 4 <= length; i += 4) {
-    const a = valueAt(i)
-    const b = valueAt(i + 1)
-    const c = valueAt(i + 2)
-    const d = valueAt(i + 3)
+    const a = valueAt(values, text, i)
+    const b = valueAt(values, text, i + 1)
+    const c = valueAt(values, text, i + 2)
+    const d = valueAt(values, text, i + 3)
     seen |= a | b | c | d
     bytes[at++] = (a << 2) | (b >> 4)
     bytes[at++] = (b << 4) | (c >> 2)
@@ -135,9 +141,9 @@ function decode64(text: string, length: number, values: Uint8Array): Uint8Array 
   }
   let stray = 0
   if (i < length) {
-    const a = valueAt(i)
-    const b = valueAt(i + 1)
-    const c = i + 2 < length ? valueAt(i + 2) : undefined
+    const a = valueAt(values, text, i)
+    const b = valueAt(values, text, i + 1)
+    const c = i + 2 < length ? valueAt(values, text, i + 2) : undefined
     seen |= a | b | (c ?? 0)
     bytes[at++] = (a << 2) | (b >> 4)
     stray = c === undefined ? b & 15 : c & 3

@@ -27,12 +27,17 @@ export interface Digest {
  * @throws FormatError DIGEST_MALFORMED for anything else, before the text is used as part of a path or URL
  */
 export function parseDigest(text: string): Digest {
+  const [algorithm, hex] = digestParts(text)
+  return { algorithm, bytes: hexDecode(hex) }
+}
+
+function digestParts(text: string): readonly [HashName, string] {
   const found = /^(sha256|sha384|sha512):([0-9a-f]{64,128})$/.exec(text)
   const algorithm = found?.[1] as HashName | undefined
   const hex = found?.[2]
   if (algorithm === undefined || hex === undefined || hex.length !== 2 * HASH_LENGTH[algorithm])
     throw new FormatError("DIGEST_MALFORMED", "not an algorithm of the table with lower-case hex of its length")
-  return { algorithm, bytes: hexDecode(hex) }
+  return [algorithm, hex]
 }
 
 /** The subset of an OCI content descriptor that is signed and stored. */
@@ -49,7 +54,7 @@ const MEDIA_TYPE_PATTERN = /^[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}\/[A-Za-z0-9]
 const mediaType = string(255, MEDIA_TYPE_PATTERN)
 const digest: Reader<string> = (value, at) => {
   if (typeof value !== "string") throw mismatch(at, "is not a digest")
-  parseDigest(value)
+  digestParts(value)
   return value
 }
 const annotations: Reader<Readonly<Record<string, string>>> = (value, at) =>

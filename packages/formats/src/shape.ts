@@ -38,19 +38,26 @@ function members<R extends Members, O extends Members>(
   optional: O | undefined,
   open: boolean,
 ): Reader<ObjectShape<R, O>> {
-  const readers = Object.entries({ ...required, ...optional })
+  const readers = Object.entries({ ...required, ...optional }).map(
+    ([name, read]) => [name, read, Object.hasOwn(required, name)] as const,
+  )
   const known = new Set(readers.map(([name]) => name))
   return (value, at) => {
     const source = asObject(value, at)
     const result: Record<string, unknown> = {}
-    for (const [name, read] of readers) {
+    let found = 0
+    for (const [name, read, isRequired] of readers) {
       const member = Object.hasOwn(source, name) ? source[name] : undefined
-      if (member !== undefined) result[name] = read(member, `${at}.${name}`)
-      else if (Object.hasOwn(required, name)) throw mismatch(`${at}.${name}`, "is missing")
+      if (member !== undefined) {
+        result[name] = read(member, `${at}.${name}`)
+        found++
+      } else if (isRequired) throw mismatch(`${at}.${name}`, "is missing")
     }
-    if (!open)
-      for (const name of Object.keys(source))
-        if (!known.has(name)) throw mismatch(`${at}.${name}`, "is not a known member")
+    if (!open) {
+      const names = Object.keys(source)
+      if (names.length !== found)
+        throw mismatch(`${at}.${names.find((name) => !known.has(name))}`, "is not a known member")
+    }
     return result as ObjectShape<R, O>
   }
 }

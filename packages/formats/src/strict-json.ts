@@ -81,7 +81,8 @@ function endOfString(bytes: Uint8Array, from: number): number {
 /** Rebuilds objects without prototype and checks what the grammar does not; by a list of open containers, not by recursion. */
 function harden(root: unknown, membersInText: number): JsonValue {
   let members = 0
-  const open: (() => void)[] = []
+  /** each container as it was parsed, then as it is built */
+  const open: object[] = []
 
   function take(value: unknown): JsonValue {
     if (typeof value === "string") return wellFormed(value)
@@ -90,24 +91,21 @@ function harden(root: unknown, membersInText: number): JsonValue {
       return value
     }
     if (typeof value !== "object" || value === null) return value as null | boolean
-    if (Array.isArray(value)) {
-      open.push(() => {
-        for (let i = 0; i < value.length; i++) value[i] = take(value[i])
-      })
-      return value
-    }
-    const safe: Record<string, JsonValue> = Object.create(null)
-    open.push(() => {
-      for (const [name, member] of Object.entries(value)) {
-        members++
-        safe[wellFormed(name)] = take(member)
-      }
-    })
-    return safe
+    const built: object = Array.isArray(value) ? value : Object.create(null)
+    open.push(value, built)
+    return built as JsonValue
   }
 
   const result = take(root)
-  for (let visit = open.pop(); visit !== undefined; visit = open.pop()) visit()
+  for (let built = open.pop(); built !== undefined; built = open.pop()) {
+    const parsed = open.pop() as Record<string, unknown>
+    if (Array.isArray(built)) for (let i = 0; i < built.length; i++) built[i] = take(built[i])
+    else
+      for (const name of Object.keys(parsed)) {
+        members++
+        ;(built as Record<string, JsonValue>)[wellFormed(name)] = take(parsed[name])
+      }
+  }
   if (members !== membersInText) throw new FormatError("JSON_MALFORMED", "a member name stands twice in one object")
   return result
 }

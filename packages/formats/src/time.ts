@@ -11,7 +11,8 @@ export function formatTime(date: Date): string {
 export function parseTime(text: string): Date {
   if (!/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/.test(text)) throw malformed("not YYYY-MM-DDThh:mm:ssZ")
   const date = new Date(text)
-  if (Number.isNaN(date.getTime()) || formatTime(date) !== text) throw malformed("not in the calendar")
+  // A day beyond its month and the hour 24 are read as a later day; all else is no date.
+  if (date.getUTCDate() !== Number(text.slice(8, 10))) throw malformed("not in the calendar")
   return date
 }
 
@@ -20,6 +21,7 @@ export function parseTime(text: string): Date {
  * @throws FormatError TEXT_MALFORMED, also for a leap second and for the offset `-00:00` (an unknown local time)
  */
 export function parseTimeLenient(text: string): Date {
+  if (text.length === 20 && text.endsWith("Z")) return parseTime(text)
   const parts = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:Z|([+-])(\d\d):(\d\d))$/.exec(text)
   if (parts === null) throw malformed("not an RFC 3339 time")
   const [, seconds = "", fraction = "", sign, hours = "00", minutes = "00"] = parts
