@@ -1,31 +1,27 @@
 import { parseX5c } from "@sealwright/formats/notary-jws"
 import type { Certificate } from "@sealwright/formats/x509"
+import { Recent } from "./recent.ts"
 import { digest, type Step, verifySignature } from "./requests.ts"
 
 /**
  * Remembers certificates by their whole text, and of these which signature did verify under which issuer. Both hold for ever and say nothing about
- * trust or time, which are decided anew each time. Bounded, least recently used out first, so that leaves never push their issuers out; failures
- * are not kept. The bytes of certificates that it gives out must not be written to.
+ * trust or time, which are decided anew each time. Bounded, and leaves never push their issuers out; failures are not kept. The bytes of
+ * certificates that it gives out must not be written to.
  */
 export class ChainCache {
-  readonly #certificates = new Map<string, Certificate>()
+  readonly #certificates: Recent<Certificate>
   readonly #issuers = new WeakMap<Certificate, Certificate>()
   readonly #keyIds = new WeakMap<Certificate, Uint8Array>()
-  readonly #maxEntries: number
 
   constructor(maxEntries = 256) {
-    this.#maxEntries = maxEntries
+    this.#certificates = new Recent(maxEntries)
   }
 
   /** @throws FormatError as `parseX5c` */
   certificate(x5c: string): Certificate {
     const known = this.#certificates.get(x5c)
-    const certificate = known ?? parseX5c(x5c)
-    if (known !== undefined) this.#certificates.delete(x5c)
-    else if (this.#certificates.size >= this.#maxEntries) {
-      const [oldest] = this.#certificates.keys()
-      if (oldest !== undefined) this.#certificates.delete(oldest)
-    }
+    if (known !== undefined) return known
+    const certificate = parseX5c(x5c)
     this.#certificates.set(x5c, certificate)
     return certificate
   }

@@ -1,11 +1,13 @@
-import { constants, createPublicKey, hash, type KeyObject, verify as verifyWithKey } from "node:crypto"
+import { constants, createPublicKey, hash, type KeyObject, verify as verifyWithKey, X509Certificate } from "node:crypto"
 import { HASH_LENGTH, SCHEMES, type SignatureScheme, schemeRow } from "@sealwright/formats/algorithms"
+import { hexDecode } from "@sealwright/formats/bytes"
+import { sequence } from "@sealwright/formats/der-write"
 import { type PublicKey, parsePublicKey } from "@sealwright/formats/x509"
+import { Recent } from "./recent.ts"
 import type { CryptoRequest, Step } from "./requests.ts"
 
-/** Keys are imported once: an import costs nearly as much as a P-256 verification. Bounded, oldest out first. */
-const KEY_CACHE_ENTRIES = 256
-const keys = new Map<string, ImportedKey | undefined>()
+/** Keys are imported once: an import costs half of a P-256 verification. `null` stands for a key that cannot be imported. */
+const keys = new Recent<ImportedKey | null>(256)
 
 interface ImportedKey {
   readonly key: KeyObject
@@ -26,7 +28,7 @@ export function runSync<T>(step: Step<T>): T {
 function answer(request: CryptoRequest): Uint8Array | boolean {
   if (request.kind === "digest") return hash(request.hash, request.bytes, "buffer")
   const imported = importKey(request.spki)
-  if (imported === undefined || !fits(imported.kind, request.scheme)) return false
+  if (imported === null || !fits(imported.kind, request.scheme)) return false
   const { key } = imported
   const row = schemeRow(request.scheme)
   try {
@@ -43,22 +45,38 @@ function answer(request: CryptoRequest): Uint8Array | boolean {
   }
 }
 
-function importKey(spki: Uint8Array): ImportedKey | undefined {
+function importKey(spki: Uint8Array): ImportedKey | null {
   const id = Buffer.from(spki.buffer, spki.byteOffset, spki.length).toString("latin1")
   const known = keys.get(id)
-  if (known !== undefined || keys.has(id)) return known
-  let imported: ImportedKey | undefined
+  if (known !== undefined) return known
+  let imported: ImportedKey | null
   try {
-    imported = {
-      kind: parsePublicKey(spki),
-      key: createPublicKey({ key: Buffer.from(spki), format: "der", type: "spki" }),
-    }
+    const kind = parsePublicKey(spki)
+    imported = { kind, key: kind.type === "ec" ? importEcKey(spki) : importSpki(spki) }
   } catch {
-    imported = undefined
+    imported = null
   }
-  if (keys.size >= KEY_CACHE_ENTRIES) keys.delete(keys.keys().next().value as string)
   keys.set(id, imported)
   return imported
+}
+
+function importSpki(spki: Uint8Array): KeyObject {
+  return createPublicKey({ key: Buffer.from(spki), format: "der", type: "spki" })
+}
+
+/** version 3, serial 1, ecdsa-with-SHA256, no issuer, 2020-01-01 to 2020-01-01, no subject */
+const SHELL_HEAD = hexDecode(
+  "a003020102020101300a06082a8648ce3d0403023000301e170d3230303130313030303030305a170d3230303130313030303030305a3000",
+)
+/** ecdsa-with-SHA256 and an empty signature */
+const SHELL_TAIL = hexDecode("300a06082a8648ce3d040302030100")
+
+/**
+ * Imports an EC key as the subject key of an empty certificate: OpenSSL reads a key there in two thirds of the time that its decoder of
+ * SubjectPublicKeyInfo takes, with the same checks of the point. A point is too short to hold a certificate in PEM, which `X509Certificate` also takes.
+ */
+export function importEcKey(spki: Uint8Array): KeyObject {
+  return new X509Certificate(sequence(sequence(SHELL_HEAD, spki), SHELL_TAIL)).publicKey
 }
 
 const CURVES = {

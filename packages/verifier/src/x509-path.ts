@@ -42,8 +42,9 @@ export interface PathOptions {
 
 /**
  * Checks an ordered chain, leaf first and self-signed root last, by one fixed profile: RFC 5280 §6.1 without name and policy constraints, with
- * Notary's rules for signing certificates. All certificates are checked, also above the trusted one. The order of checks is: shape and trust,
- * each certificate on its own, times, signatures.
+ * Notary's rules for signing certificates. All certificates are checked, also above the trusted one; only a trusted root is not asked for its
+ * signature over itself, as every byte of it was given by the deployer (RFC 5280 §6.1). The order of checks is: shape and trust, each certificate
+ * on its own, times, signatures.
  */
 export function* verifyPath(chain: readonly Certificate[], options: PathOptions): Step<PathResult> {
   if (chain.length === 0 || chain.length > MAX_PATH) return { ok: false, code: "CHAIN_LENGTH", at: 0 }
@@ -67,6 +68,7 @@ export function* verifyPath(chain: readonly Certificate[], options: PathOptions)
   }
   const cache = options.cache ?? new ChainCache()
   for (const [at, certificate] of chain.entries()) {
+    if (at === anchor && at === chain.length - 1) break
     if (!(yield* cache.signedBy(certificate, chain[at + 1] ?? certificate)))
       return { ok: false, code: "CHAIN_SIGNATURE_INVALID", at }
   }
