@@ -44,15 +44,17 @@ export function makeSigner(scheme: SignatureScheme, modulusBits = 3072): Signer 
       ? generateKeyPairSync("ec", { namedCurve: curve })
       : scheme === "ed25519"
         ? generateKeyPairSync("ed25519")
-        : generateKeyPairSync("rsa", { modulusLength: modulusBits })
+        : scheme === "ml-dsa-65"
+          ? generateKeyPairSync("ml-dsa-65")
+          : generateKeyPairSync("rsa", { modulusLength: modulusBits })
   return signerOf(scheme, pair.publicKey, pair.privateKey)
 }
 
 export function signerOf(scheme: SignatureScheme, publicKey: KeyObject, privateKey: KeyObject): Signer {
   const spki = new Uint8Array(publicKey.export({ type: "spki", format: "der" }))
-  const { hash, keyType } = schemeRow(scheme)
+  const { hash, padding: form } = schemeRow(scheme)
   const padding =
-    keyType === "rsa" && hash !== undefined
+    form === "pss" && hash !== undefined
       ? { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: HASH_LENGTH[hash] }
       : {}
   return {

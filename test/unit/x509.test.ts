@@ -298,7 +298,8 @@ describe("keys and algorithms", () => {
       )
     expect(schemeOf(salt(32n))).toBe("rsa-pss-sha256")
     expect(schemeOf(salt(20n))).toBeUndefined()
-    expect(schemeOf(sequence(oid("1.2.840.113549.1.1.11"), Uint8Array.of(5, 0)))).toBeUndefined()
+    expect(schemeOf(sequence(oid("1.2.840.113549.1.1.11")))).toBeUndefined()
+    expect(schemeOf(sequence(oid("1.2.840.113549.1.1.5"), Uint8Array.of(5, 0)))).toBeUndefined()
   })
 })
 

@@ -7,15 +7,21 @@ const CURVES: Partial<Record<SignatureScheme, string>> = {
   "ecdsa-p384-sha384": "secp384r1",
   "ecdsa-p521-sha512": "secp521r1",
 }
-export const RSA_BITS = 3072
+/** RSA as Notary ties sizes to hashes. */
+const RSA_BITS = { sha256: 2048, sha384: 3072, sha512: 4096 } as const
 
-/** A key pair of this process, for one act (D2). ECDSA, Ed25519, or RSA of 3072 bits with PSS and a salt as long as the hash. */
-export function makeEphemeralKey(scheme: SignatureScheme): EphemeralKey {
+/** Signs in this process, so it has no need to wait. */
+export interface ProcessKey extends EphemeralKey {
+  sign(message: Uint8Array): Uint8Array
+}
+
+/** A key pair of this process, for one act (D2). RSA-PSS has a salt as long as its hash. */
+export function makeEphemeralKey(scheme: SignatureScheme): ProcessKey {
   const { privateKey, publicKey } = keyPair(scheme)
   const spki = new Uint8Array(publicKey.export({ type: "spki", format: "der" }))
-  const { hash, keyType } = schemeRow(scheme)
+  const { hash, padding } = schemeRow(scheme)
   const key =
-    keyType === "rsa" && hash !== undefined
+    padding === "pss" && hash !== undefined
       ? { key: privateKey, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: HASH_LENGTH[hash] }
       : privateKey
   return { scheme, spki, sign: (message) => new Uint8Array(sign(hash ?? null, message, key)) }
@@ -24,6 +30,7 @@ export function makeEphemeralKey(scheme: SignatureScheme): EphemeralKey {
 function keyPair(scheme: SignatureScheme): { privateKey: KeyObject; publicKey: KeyObject } {
   const namedCurve = CURVES[scheme]
   if (namedCurve !== undefined) return generateKeyPairSync("ec", { namedCurve })
-  if (scheme === "ed25519") return generateKeyPairSync("ed25519")
-  return generateKeyPairSync("rsa", { modulusLength: RSA_BITS })
+  const { keyType, hash } = schemeRow(scheme)
+  if (keyType === "rsa" && hash !== undefined) return generateKeyPairSync("rsa", { modulusLength: RSA_BITS[hash] })
+  return keyType === "ml-dsa-65" ? generateKeyPairSync("ml-dsa-65") : generateKeyPairSync("ed25519")
 }

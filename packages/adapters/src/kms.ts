@@ -27,7 +27,7 @@ export function createKmsKeys(client: KMSClient): SigningKeys {
     async sign({ keyId, scheme }, message) {
       const { hash, kms } = schemeRow(scheme)
       if (hash === undefined && message.length > MAX_RAW_BYTES)
-        throw new RangeError(`KMS signs at most ${MAX_RAW_BYTES} bytes with Ed25519`)
+        throw new RangeError(`KMS signs at most ${MAX_RAW_BYTES} bytes of a message that it hashes itself`)
       const answer = await client
         .send(
           new SignCommand({
@@ -51,14 +51,19 @@ export interface KmsKeyMakerSettings {
   readonly policy?: string
 }
 
+/** RSA as Notary ties sizes to hashes: 2048, 3072 and 4096 bits to SHA-256, 384 and 512. */
 const KEY_SPECS: Record<SignatureScheme, KeySpec> = {
   "ecdsa-p256-sha256": "ECC_NIST_P256",
   "ecdsa-p384-sha384": "ECC_NIST_P384",
   "ecdsa-p521-sha512": "ECC_NIST_P521",
-  "rsa-pss-sha256": "RSA_3072",
+  "rsa-pss-sha256": "RSA_2048",
   "rsa-pss-sha384": "RSA_3072",
-  "rsa-pss-sha512": "RSA_3072",
+  "rsa-pss-sha512": "RSA_4096",
+  "rsa-pkcs1-sha256": "RSA_2048",
+  "rsa-pkcs1-sha384": "RSA_3072",
+  "rsa-pkcs1-sha512": "RSA_4096",
   ed25519: "ECC_NIST_EDWARDS25519",
+  "ml-dsa-65": "ML_DSA_65",
 }
 
 /** KMS shows new keys and aliases a moment later. */

@@ -54,15 +54,31 @@ export interface KeyMaker {
   create(name: string, purpose: KeyPurpose, scheme: SignatureScheme): Promise<KeyReference>
 }
 
-/** A key pair for one act: made in this invocation, dropped after it (D2). */
+export interface NamedKey {
+  readonly name: string
+  readonly key: KeyReference
+}
+
+/**
+ * A place where private keys live (R1). The first part of a key's id names its home: `arn:` AWS KMS, `pkcs11:` a module's token (RFC 7512, without
+ * PIN), `local:` an encrypted file. Flows see no difference.
+ */
+export interface KeyHome extends SigningKeys, KeyMaker {
+  /** every key pair that this home may sign with */
+  list(): Promise<readonly NamedKey[]>
+  /** Ends sessions and forgets PINs and passwords; no other call may follow. */
+  close(): Promise<void>
+}
+
+/** A key pair for one act: made in this invocation or as a session key in an HSM, dropped after it (D2). */
 export interface EphemeralKey {
   readonly scheme: SignatureScheme
   readonly spki: Uint8Array
   /** @returns as `SigningKeys.sign` */
-  sign(message: Uint8Array): Uint8Array
+  sign(message: Uint8Array): Uint8Array | Promise<Uint8Array>
 }
 
-export type MakeEphemeralKey = (scheme: SignatureScheme) => EphemeralKey
+export type MakeEphemeralKey = (scheme: SignatureScheme) => EphemeralKey | Promise<EphemeralKey>
 
 // --------------------------------------------------------------------------------------------------------- table
 

@@ -154,7 +154,7 @@ export function assembleEnvelope(
 
 const NOTARY_SCHEMES: ReadonlyMap<string, SignatureScheme> = new Map(
   (Object.keys(SCHEMES) as SignatureScheme[])
-    .filter((scheme) => scheme !== "ed25519")
+    .filter((scheme) => schemeRow(scheme).fieldBytes !== undefined || schemeRow(scheme).padding === "pss")
     .map((scheme) => [schemeRow(scheme).jose, scheme]),
 )
 

@@ -32,7 +32,7 @@ function answer(request: CryptoRequest): Uint8Array | boolean {
   const { key } = imported
   const row = schemeRow(request.scheme)
   try {
-    if (row.keyType === "rsa" && row.hash !== undefined)
+    if (row.padding === "pss" && row.hash !== undefined)
       return verifyWithKey(
         row.hash,
         request.message,
@@ -93,7 +93,8 @@ function fits(kind: PublicKey, scheme: SignatureScheme): boolean {
     case "rsa":
       return SCHEMES[scheme].keyType === "rsa" && kind.modulusBits >= 2048
     case "ed25519":
-      return scheme === "ed25519"
+    case "ml-dsa-65":
+      return scheme === kind.type
     case "other":
       return false
   }

@@ -31,7 +31,7 @@ async function answer(request: CryptoRequest): Promise<Uint8Array | boolean> {
 
 /** @throws when key, scheme and signature do not belong together, so that the answer is "no" */
 function parameters(request: Extract<CryptoRequest, { kind: "verify" }>) {
-  const { keyType, hash, fieldBytes } = schemeRow(request.scheme)
+  const { keyType, padding, hash, fieldBytes } = schemeRow(request.scheme)
   const key = parsePublicKey(request.spki)
   const { signature } = request
   if (keyType === "ec" && fieldBytes !== undefined && hash !== undefined) {
@@ -45,14 +45,16 @@ function parameters(request: Extract<CryptoRequest, { kind: "verify" }>) {
   }
   if (keyType === "rsa" && hash !== undefined) {
     if (key.type !== "rsa" || key.modulusBits < 2048) throw new TypeError("not an RSA key of 2048 bits or more")
+    const name = padding === "pss" ? "RSA-PSS" : "RSASSA-PKCS1-v1_5"
     return {
-      format: { name: "RSA-PSS", hash: HASH_NAMES[hash] },
-      algorithm: { name: "RSA-PSS", saltLength: HASH_LENGTH[hash] },
+      format: { name, hash: HASH_NAMES[hash] },
+      algorithm: padding === "pss" ? { name, saltLength: HASH_LENGTH[hash] } : { name },
       signature,
     }
   }
-  if (key.type !== "ed25519") throw new TypeError("not an Ed25519 key")
-  return { format: { name: "Ed25519" }, algorithm: { name: "Ed25519" }, signature }
+  if (key.type !== keyType) throw new TypeError("another key than the scheme's")
+  const name = keyType === "ed25519" ? "Ed25519" : "ML-DSA-65"
+  return { format: { name }, algorithm: { name }, signature }
 }
 
 /** WebCrypto takes no views of shared memory; a view of an ordinary buffer passes as it is. */

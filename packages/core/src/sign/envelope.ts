@@ -81,7 +81,7 @@ export async function makeSignature(
 
 async function freshLeaf(ports: EnvelopePorts, grant: Grant, number: number, signedAt: Date): Promise<Leaf> {
   const { deployment, issuer, profile } = grant.standing
-  const key = ports.makeEphemeralKey(profile.algorithm)
+  const key = await ports.makeEphemeralKey(profile.algorithm)
   const notAfter = planLeafEnd(profile, issuer, signedAt)
   const serial = leafSerial(ports.digest("sha256", leafSerialInput(grant.lease.nonce, number)), number)
   const certificate = await certifyLeaf(ports, issuer, deployment, {
