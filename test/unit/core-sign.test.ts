@@ -248,6 +248,33 @@ describe("idempotency (R11, D14)", () => {
     expect(expectSound(service)).toBe(5)
   })
 
+  test.each(["suspended", "expired"] as const)(
+    "a retry is answered with the recorded bytes when the profile or the wished end is %s",
+    async (how) => {
+      const { service, sign } = await ready()
+      const expiresAt = new Date(service.ports.clock().getTime() + 3_600_000)
+      const wanted = ["a", "b"].map((seed) => signRequest([seed], { idempotencyKey: "k", expiresAt }))
+      const batch = signRequest(["c", "d"], { idempotencyKey: "batch", expiresAt })
+      const [first] = await sign(wanted[0] as typeof batch)
+      const earlier = await sign(batch)
+      if (how === "suspended") await suspendProfile(service.ports, "release", ADMIN)
+      else service.pass(7200)
+      const code = how === "suspended" ? "PROFILE_SUSPENDED" : "EXPIRY_INVALID"
+
+      const [again] = await service.signer()(wanted[0] as typeof batch)
+      expect(signed(again).envelopes).toEqual(signed(first).envelopes)
+      expect((await service.signer()(batch)).map(signed)).toEqual(earlier.map(signed))
+      await expect(sign(signRequest(["c", "e"], { idempotencyKey: "other", expiresAt }))).rejects.toThrow(
+        withCode(code),
+      )
+      await expect(sign(wanted[1] as typeof batch)).rejects.toThrow(withCode("IDEMPOTENCY_CONFLICT"))
+      const stranger = { ...(wanted[0] as typeof batch), principal: "arn:aws:iam::111122223333:user/mallory" }
+      await expect(sign(stranger)).rejects.toThrow(withCode("CALLER_NOT_LISTED"))
+      await service.publish(true)
+      expect(expectSound(service)).toBe(3)
+    },
+  )
+
   test("a write that was applied and reported as failed is answered as done", async () => {
     let fail = true
     const { service, sign } = await ready({

@@ -48,7 +48,8 @@ export type Signer = (request: SignRequest) => Promise<readonly Settled[]>
  * Signs subjects under a profile (D4). For each chunk: lease -> policy -> sign -> verify our own signature -> record, idempotency
  * key, artifact's list, log inbox and audit entry in one transaction -> answer. Nothing leaves that is not recorded: a crash
  * before the transaction leaves void numbers, a crash after it leaves a record that a retry with the same key returns.
- * A batch is not atomic: each chunk commits for itself, and a retry with the same key fills the gaps.
+ * A batch is not atomic: each chunk commits for itself, and a retry with the same key fills the gaps. What a key has recorded whole is answered
+ * also when nothing new may be signed any more.
  * @returns one outcome a subject, in the order of the request
  * @throws ServiceError when nothing of the request may be signed, or a chunk could not be finished
  */
@@ -58,7 +59,6 @@ export function createSigner(ports: SignPorts): Signer {
 
   return async function sign(request) {
     checkSubjects(request.subjects)
-    const standing = await admit(request)
     const keyHash =
       request.idempotencyKey === undefined
         ? undefined
@@ -66,13 +66,22 @@ export function createSigner(ports: SignPorts): Signer {
     const batch = request.subjects.length > 1
     const outcomes = new Map<string, Settled>()
     const settle = (settled: readonly Settled[]) => settled.forEach((one) => void outcomes.set(one.digest, one))
+    const inOrder = () => request.subjects.map(({ digest }) => outcomes.get(digest) as Settled)
 
+    const standing = await admit(request).catch(async (refusal: unknown) => {
+      if (keyHash === undefined || !(refusal instanceof ServiceError) || refusal.code === "CALLER_NOT_LISTED")
+        throw refusal
+      settle(await earlierSignatures(table, keyHash, request.requestDigest))
+      if (outcomes.size < request.subjects.length) throw refusal
+      return undefined
+    })
+    if (standing === undefined) return inOrder()
     if (batch && keyHash !== undefined) settle(await earlierSignatures(table, keyHash, request.requestDigest))
     settle(outOfScope(standing, request.subjects))
     const pending = request.subjects.filter(({ digest }) => !outcomes.has(digest))
     for (let at = 0; at < pending.length; at += SUBJECTS_PER_TRANSACTION)
       settle(await signChunk(request, pending.slice(at, at + SUBJECTS_PER_TRANSACTION), keyHash, batch))
-    return request.subjects.map(({ digest }) => outcomes.get(digest) as Settled)
+    return inOrder()
   }
 
   /** A refusal by what is remembered counts only after a fresh look. */
