@@ -1,9 +1,11 @@
-import { resumeProfile, suspendProfile } from "@sealwright/core/admin/profiles"
+import { changeProfile, resumeProfile, suspendProfile } from "@sealwright/core/admin/profiles"
 import { isServiceError } from "@sealwright/core/errors"
+import { listProfiles } from "@sealwright/core/ledger/trust"
 import { publish } from "@sealwright/core/publish/flow"
-import { revoke } from "@sealwright/core/revoke/flow"
-import { targetName } from "@sealwright/core/revoke/rules"
+import { release, revoke } from "@sealwright/core/revoke/flow"
+import { type RevocationRequestTarget, targetName } from "@sealwright/core/revoke/rules"
 import { createSigner, type SignRequest } from "@sealwright/core/sign/flow"
+import { hexEncode } from "@sealwright/formats/bytes"
 import type { Around } from "../support/fakes-faults.ts"
 import { ADMIN, digestOf } from "../support/service.ts"
 import type { Ports, World } from "./world.ts"
@@ -23,7 +25,7 @@ const WEATHER = [
   "PROFILE_CHANGED",
   "PROFILE_SUSPENDED",
 ] as const
-const REFUSALS = ["PROFILE_REVOKED", "DIGEST_DENIED", "REVOCATION_FINAL"] as const
+const REFUSALS = ["PROFILE_REVOKED", "DIGEST_DENIED", "REVOCATION_FINAL", "ISSUER_NOT_ACTIVE"] as const
 const TRIES = 5
 
 /** Tries an act as a client does: again after bad weather, a few times. @returns undefined when it gave up or was refused */
@@ -87,42 +89,67 @@ export function signer(world: World, name: string, requests: readonly SignReques
   })
 }
 
-/** Suspends and resumes a profile, again and again. */
+/** Suspends, resumes and changes a profile, again and again. */
 export function admin(world: World, rounds: number): ActorLife {
   return worker(
     world,
     "admin",
     Array.from({ length: rounds }, (_, i) => i),
-    async (ports) => {
+    async (ports, round) => {
       world.suspended.delete("release")
       const done = await tried(world, "admin", ports, () => suspendProfile(ports, "release", ADMIN))
       if (done !== undefined) world.suspended.add("release")
       await wait(ports, 4)
       world.suspended.delete("release")
       await tried(world, "admin", ports, () => resumeProfile(ports, "release", ADMIN))
+      await tried(world, "admin", ports, () => changeProfile(ports, "release", { leafLifetimeSec: 300 + round }, ADMIN))
     },
   )
 }
 
-export type RevocationKind = "signature" | "artifact" | "profile"
+export type RevocationKind = "signature" | "artifact" | "hold" | "profile" | "certificate" | "issuer"
 
-/** Revokes something of what was released so far. */
+/** Revokes something of what was released so far; a hold is let go again. */
 export function revoker(world: World, kinds: readonly RevocationKind[]): ActorLife {
   return worker(world, "revoker", kinds, async (ports, kind) => {
     for (let i = 0; i < 20 && world.released.length === 0; i++) await wait(ports, 1)
-    const picked = world.released[Math.floor(((ports.random(1)[0] as number) / 256) * world.released.length)]
-    const target =
-      kind === "profile"
-        ? ({ kind, profile: "held", from: new Date(world.now) } as const)
-        : kind === "signature" && picked !== undefined
-          ? ({ kind, signature: picked.id } as const)
-          : ({ kind: "artifact", digest: picked?.digest ?? digestOf(`unsigned ${ports.random(1)[0]}`) } as const)
-    const request = { target, reason: "keyCompromise", comment: "", effectiveAt: undefined, ...ADMIN } as const
+    const target = await pickTarget(world, ports, kind)
+    if (target === undefined) return
+    const reason = kind === "hold" ? "certificateHold" : "keyCompromise"
+    const request = { target, reason, comment: "", effectiveAt: undefined, ...ADMIN } as const
     const acknowledged = await tried(world, "revoker", ports, () => revoke(ports, request))
     if (acknowledged === undefined) return
     const { revocation } = acknowledged
     world.promised.push({ name: targetName(revocation.target), epoch: revocation.epoch })
+    if (kind !== "hold") return
+    await wait(ports, 4)
+    await tried(world, "revoker", ports, () => release(ports, revocation.id, ADMIN))
   })
+}
+
+async function pickTarget(
+  world: World,
+  ports: Ports,
+  kind: RevocationKind,
+): Promise<RevocationRequestTarget | undefined> {
+  const picked = world.released[Math.floor(((ports.random(1)[0] as number) / 256) * world.released.length)]
+  switch (kind) {
+    case "signature":
+    case "hold":
+      if (picked !== undefined) return { kind: "signature", signature: picked.id }
+      return { kind: "artifact", digest: digestOf(`unsigned ${ports.random(1)[0]}`) }
+    case "artifact":
+      return { kind, digest: picked?.digest ?? digestOf(`unsigned ${ports.random(1)[0]}`) }
+    case "profile":
+      return { kind, profile: "held", from: new Date(world.now) }
+    case "issuer":
+      return { kind, issuer: "ci" }
+    case "certificate": {
+      const profiles = await tried(world, "revoker", ports, () => listProfiles(ports.table))
+      const held = profiles?.find((profile) => profile.held !== undefined)?.held
+      return held && { kind, thumbprint: hexEncode(ports.digest("sha256", held.certificate)) }
+    }
+  }
 }
 
 export function publisher(world: World, name: string, runs: number): ActorLife {

@@ -3,7 +3,7 @@ import type { SignRequest } from "@sealwright/core/sign/flow"
 import type { CryptoScheme } from "../support/fakes-crypto.ts"
 import { randomFrom, runSchedule } from "../support/fakes-schedule.ts"
 import { signRequest } from "../support/service.ts"
-import { admin, publisher, revoker, signer } from "./actors.ts"
+import { admin, publisher, type RevocationKind, revoker, signer } from "./actors.ts"
 import { World } from "./world.ts"
 
 const MAX_STEPS = 1200
@@ -53,7 +53,7 @@ export async function runSeed(
           signer(world, "signer-1", requests("a")),
           signer(world, "signer-2", requests("b")),
           admin(world, 2),
-          revoker(world, ["signature", "artifact", ...(random() < 0.3 ? (["profile"] as const) : [])]),
+          revoker(world, [...(["signature", "artifact", "hold"] as const), ...rarely(random)]),
           publisher(world, "publisher-1", 1),
           publisher(world, "publisher-2", 2),
         ],
@@ -64,6 +64,14 @@ export async function runSeed(
   for (const error of errors) world.fail(`an actor ended with ${String(error)}`)
   await world.settle()
   return { violations: world.violations, steps, released: world.released.length, editions: world.editions.length }
+}
+
+/** What ends a profile or an issuer, so that it comes last and not always. */
+function rarely(random: () => number): RevocationKind[] {
+  const draw = random()
+  if (draw < 0.2) return ["profile"]
+  if (draw < 0.3) return ["certificate"]
+  return draw < 0.4 ? ["issuer"] : []
 }
 
 function request(name: string, seeds: readonly string[]): SignRequest {

@@ -11,7 +11,7 @@ import { createSigner } from "@sealwright/core/sign/flow"
 import { bytesEqual, hexDecode, hexEncode } from "@sealwright/formats/bytes"
 import { parseCrl } from "@sealwright/formats/crl"
 import { fsck } from "../../packages/cli/src/fsck/check.ts"
-import { checkSuccessor, type ListJson, readEdition } from "../support/edition-check.ts"
+import { checkSuccessor, type ListJson, readEdition, ruleName } from "../support/edition-check.ts"
 import { CHEAP_CRYPTO, type CryptoScheme } from "../support/fakes-crypto.ts"
 import { type Around, type FaultyPorts, withFaults } from "../support/fakes-faults.ts"
 import { ADMIN, NAMES, PROFILE, signRequest } from "../support/service.ts"
@@ -120,7 +120,7 @@ export class World {
         )
         if (settled === undefined || !("signed" in settled)) this.fail(`I8: ${profile} cannot sign any more`)
       } catch (error) {
-        if (!isServiceError(error, "PROFILE_REVOKED", "PROFILE_SUSPENDED"))
+        if (!isServiceError(error, "PROFILE_REVOKED", "PROFILE_SUSPENDED", "ISSUER_NOT_ACTIVE"))
           this.fail(`I8: signing after the faults: ${String(error)}`)
       }
     }
@@ -267,7 +267,7 @@ function names(list: ListJson): ReadonlySet<string> {
     ...Object.entries(list.issuers).flatMap(([issuer, { revoked }]) =>
       Object.keys(revoked).map((number) => `signature:${issuer}:${number}`),
     ),
-    ...list.rules.map((rule) => `${rule.kind}:${rule.profile}`),
+    ...list.rules.map(ruleName),
     ...list.released,
   ])
 }

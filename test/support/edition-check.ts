@@ -7,6 +7,13 @@ import { createHash } from "node:crypto"
 type Read = (key: string) => Promise<Uint8Array | undefined>
 type File = { readonly length: number; readonly hashes: { readonly sha256: string }; readonly version: number }
 
+interface RuleJson {
+  readonly kind: string
+  readonly profile?: string
+  readonly issuer?: string
+  readonly thumbprint?: string
+}
+
 export interface ListJson {
   readonly epoch: number
   readonly issuers: {
@@ -17,7 +24,7 @@ export interface ListJson {
     }
   }
   readonly artifacts: { readonly [digest: string]: { readonly at: string } }
-  readonly rules: readonly { readonly kind: string; readonly profile?: string }[]
+  readonly rules: readonly RuleJson[]
   readonly released: readonly string[]
 }
 
@@ -74,7 +81,7 @@ export function checkSuccessor(before: ListJson, after: ListJson): string[] {
     ...Object.entries(list.issuers).flatMap(([issuer, { revoked }]) =>
       Object.entries(revoked).map(([number, { at }]) => [`signature:${issuer}:${number}`, at] as const),
     ),
-    ...list.rules.map((rule) => [`${rule.kind}:${rule.profile}`, ""] as const),
+    ...list.rules.map((rule) => [ruleName(rule), ""] as const),
   ]
   const now = new Map(entries(newer))
   for (const [name, at] of entries(older)) {
@@ -87,6 +94,10 @@ export function checkSuccessor(before: ListJson, after: ListJson): string[] {
     if (Number(newer.issuers[issuer]?.coveredBelow ?? 0) < Number(numbers.coveredBelow))
       problems.push(`epoch ${newer.epoch} covers less of ${issuer} than epoch ${older.epoch}`)
   return problems
+}
+
+export function ruleName({ kind, profile, issuer, thumbprint }: RuleJson): string {
+  return `${kind}:${profile ?? issuer ?? thumbprint}`
 }
 
 function sha256(bytes: Uint8Array): string {
