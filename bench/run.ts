@@ -6,6 +6,7 @@ import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { buildCli } from "../scripts/build-cli.ts"
 import { type Program, startFigures } from "./command.ts"
+import { crlFigures } from "./crl.ts"
 import { createDeployment, type Deployment, IMAGE, VARIANTS, type Variant } from "./deployment.ts"
 import { type Figure, passes } from "./measure.ts"
 import { revokeFigures } from "./revoke.ts"
@@ -28,7 +29,7 @@ const figures: Figure[] = []
 const missing: string[] = []
 
 say("verifying in this process")
-figures.push(...verifyFigures(), ...(await sizeFigures(root)))
+figures.push(...verifyFigures(), ...(await sizeFigures(root)), ...crlFigures())
 
 const dist = mkdtempSync(join(tmpdir(), "sealwright-cli-"))
 try {

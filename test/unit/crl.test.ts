@@ -92,6 +92,24 @@ describe("R24: a list written by us", () => {
     expect(findRevoked(empty, serialOf(1))).toBeUndefined()
   })
 
+  test("has every time as it was given, whatever its neighbours' are", () => {
+    const times = [
+      ...["2026-05-31T00:00:00Z", "2026-05-31T23:59:59Z", "2026-06-01T00:00:00Z", "2026-05-31T23:59:58Z"],
+      ...["2049-12-31T23:59:59Z", "2050-01-01T00:00:00Z", "2050-01-01T12:34:56Z", "1969-12-31T23:59:59Z"],
+      ...["1970-01-01T00:00:00Z", "1950-01-01T00:00:00Z", "1950-01-01T04:05:06Z", "2026-06-01T09:08:07Z"],
+    ].map(at)
+    const listed = times
+      .map((revokedAt, i): CrlEntry => {
+        const invalidityDate = times[(i + 5) % times.length] as Date
+        return { serial: serialOf(i), revokedAt, reason: "keyCompromise", invalidityDate }
+      })
+      .sort(byValue)
+    const read = [...revokedEntries(parseCrl(listOf(listed)))]
+    expect(read.map(({ revokedAt, invalidityDate }) => [revokedAt, invalidityDate])).toEqual(
+      listed.map(({ revokedAt, invalidityDate }) => [revokedAt, invalidityDate]),
+    )
+  })
+
   test("has equal bytes for equal fields", () => {
     const fields = {
       issuer: nameOf("a"),

@@ -85,8 +85,8 @@ function encodeEntries(entries: Iterable<CrlEntry>): Uint8Array {
   let bytes: Uint8Array = new Uint8Array(4096)
   let at = 0
   let previous: Uint8Array | undefined
-  const times = new LastValue((ms) => time(new Date(ms)))
-  const invalidity = new LastValue((ms) => invalidityExtension(new Date(ms)))
+  const times = new LastTime(time, "hhmmssZ".length)
+  const invalidity = new LastTime(invalidityExtension, "hhmmssZ".length)
   for (const { serial, revokedAt, reason, invalidityDate } of entries) {
     checkSerial(serial, previous)
     previous = serial
@@ -127,23 +127,40 @@ function invalidityExtension(date: Date): Uint8Array {
   return extension(CRL_EXTENSION.invalidityDate, false, generalizedTime(date))
 }
 
-/** Neighbours on a list share their second more often than not. */
-class LastValue {
-  readonly #encode: (ms: number) => Uint8Array
-  #ms = Number.NaN
+const DAY_MS = 86_400_000
+
+/** Neighbours on a list share their day, so that only the digits of hours, minutes and seconds are written anew. */
+class LastTime {
+  readonly #encode: (date: Date) => Uint8Array
+  readonly #digitsAt: number
+  #day = Number.NaN
+  #second = Number.NaN
   #bytes: Uint8Array = NOTHING
 
-  constructor(encode: (ms: number) => Uint8Array) {
+  /** @param digitsFromEnd where hhmmss starts in what `encode` writes, counted from its end */
+  constructor(encode: (date: Date) => Uint8Array, digitsFromEnd: number) {
     this.#encode = encode
+    this.#digitsAt = digitsFromEnd
   }
 
   get(date: Date): Uint8Array {
-    const ms = date.getTime()
-    if (ms !== this.#ms) {
-      this.#bytes = this.#encode(ms)
-      this.#ms = ms
-    }
+    const second = Math.floor(date.getTime() / 1000)
+    if (second === this.#second) return this.#bytes
+    const day = Math.floor((second * 1000) / DAY_MS)
+    if (day === this.#day) this.#writeDigits(second - (day * DAY_MS) / 1000)
+    else this.#bytes = this.#encode(date)
+    this.#day = day
+    this.#second = second
     return this.#bytes
+  }
+
+  #writeDigits(secondOfDay: number): void {
+    const bytes = this.#bytes
+    let at = bytes.length - this.#digitsAt
+    for (const value of [Math.floor(secondOfDay / 3600), Math.floor(secondOfDay / 60) % 60, secondOfDay % 60]) {
+      bytes[at++] = 0x30 + Math.floor(value / 10)
+      bytes[at++] = 0x30 + (value % 10)
+    }
   }
 }
 
