@@ -4,8 +4,10 @@ const HTTP_STATUS = {
   DisabledException: 409,
   DryRunOperationException: 412,
   IncompleteSignatureException: 400,
+  IncorrectKeyException: 400,
   InvalidAliasNameException: 400,
   InvalidArnException: 400,
+  InvalidCiphertextException: 400,
   InvalidKeyUsageException: 400,
   InvalidMarkerException: 400,
   InvalidSignatureException: 400,
@@ -21,6 +23,7 @@ const HTTP_STATUS = {
   ThrottlingException: 400,
   UnknownOperationException: 400,
   UnrecognizedClientException: 400,
+  UnsupportedOperationException: 400,
   ValidationException: 400,
 } as const
 

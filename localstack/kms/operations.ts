@@ -2,9 +2,17 @@
  * All operations of the embedded KMS, one small function each. One file, because they share how a key is named, found
  * and refused by its state, and a reader compares them with the table of key states in AWS's documentation.
  */
-import { createPublicKey, generateKeyPair, type KeyObject, randomUUID } from "node:crypto"
+import {
+  createPublicKey,
+  generateKeyPair,
+  generateKeyPairSync,
+  generateKeySync,
+  type KeyObject,
+  randomUUID,
+} from "node:crypto"
 import { promisify } from "node:util"
 import { ALGORITHMS, type AlgorithmName, KEY_SPECS, type KeySpec, keySpecRow } from "./algorithms.ts"
+import { encryptionContext, keyIdIn, openBlob, sealBlob } from "./ciphertext.ts"
 import { KmsError } from "./errors.ts"
 import type { Input } from "./input.ts"
 import * as read from "./input.ts"
@@ -25,8 +33,13 @@ type Operation = (input: Input, context: OperationContext) => Output | Promise<O
 
 const MAX_RAW_BYTES = 4096
 const MAX_SIGNATURE_BYTES = 6144
+const MAX_CIPHERTEXT_BYTES = 6144
 const DAY_MS = 24 * 3600 * 1000
 const SPEC_NAMES = Object.keys(KEY_SPECS) as KeySpec[]
+const PAIR_SPECS = SPEC_NAMES.filter((spec) => {
+  const { rsaBits, curve } = keySpecRow(spec)
+  return rsaBits !== undefined || curve !== undefined || spec === "ECC_NIST_EDWARDS25519"
+})
 const ALGORITHM_NAMES = Object.keys(ALGORITHMS) as AlgorithmName[]
 
 /** The operations of AWS KMS that this emulator has, under their names on the wire. */
@@ -36,6 +49,8 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
   GetPublicKey: getPublicKey,
   Sign: sign,
   Verify: verify,
+  GenerateDataKeyPairWithoutPlaintext: generateDataKeyPair,
+  Decrypt: decrypt,
   ListKeys: listKeys,
   CreateAlias: createAlias,
   UpdateAlias: updateAlias,
@@ -60,8 +75,9 @@ export function resourceOf(input: Input, context: OperationContext): string {
 }
 
 async function createKey(input: Input, context: OperationContext): Promise<Output> {
-  const spec = read.oneOf(input, "KeySpec", SPEC_NAMES, read.optionalText(input, "CustomerMasterKeySpec") as KeySpec)
-  read.oneOf(input, "KeyUsage", ["SIGN_VERIFY"])
+  const older = read.optionalText(input, "CustomerMasterKeySpec") as KeySpec | undefined
+  const spec = read.oneOf(input, "KeySpec", SPEC_NAMES, older ?? "SYMMETRIC_DEFAULT")
+  read.oneOf(input, "KeyUsage", [usageOf(spec)], "ENCRYPT_DECRYPT")
   read.oneOf(input, "Origin", ["AWS_KMS"], "AWS_KMS")
   if (read.flag(input, "MultiRegion")) throw new KmsError("ValidationException", "This emulator has one Region.")
   const tags = read.tags(input)
@@ -75,17 +91,17 @@ async function createKey(input: Input, context: OperationContext): Promise<Outpu
     description: read.optionalText(input, "Description", 8192) ?? "",
     policy: policy === undefined ? defaultPolicy(context) : read.policyDocument(policy),
   }
-  context.store.addKey(row, await generatePrivateKey(spec), tags)
+  context.store.addKey(row, await generateSecret(spec), tags)
   return { KeyMetadata: metadata(row, context) }
 }
 
 function getPublicKey(input: Input, context: OperationContext): Output {
   const key = usable(findKey(input, context), context)
+  if (keySpecRow(key.spec).symmetric)
+    throw new KmsError("UnsupportedOperationException", `${keyArn(key, context)} has no public key.`)
   return {
     KeyId: keyArn(key, context),
-    PublicKey: createPublicKey(context.store.privateKey(key.id))
-      .export({ format: "der", type: "spki" })
-      .toString("base64"),
+    PublicKey: createPublicKey(context.store.secret(key)).export({ format: "der", type: "spki" }).toString("base64"),
     CustomerMasterKeySpec: key.spec,
     KeySpec: key.spec,
     KeyUsage: "SIGN_VERIFY",
@@ -111,7 +127,7 @@ function sign(input: Input, context: OperationContext): Output {
     const toSign = toBeSigned(fitting(usable(key, context), algorithm), messageType, message)
     if (dryRun)
       throw new KmsError("DryRunOperationException", "The request would have succeeded, but the DryRun option is set.")
-    const signature = signWith(context.store.privateKey(key.id), algorithm, toSign)
+    const signature = signWith(context.store.secret(key), algorithm, toSign)
     record(undefined)
     return {
       KeyId: keyArn(key, context),
@@ -132,10 +148,48 @@ function verify(input: Input, context: OperationContext): Output {
   if (read.flag(input, "DryRun")) {
     throw new KmsError("DryRunOperationException", "The request would have succeeded, but the DryRun option is set.")
   }
-  if (!verifyWith(context.store.privateKey(key.id), algorithm, signed, signature)) {
+  if (!verifyWith(context.store.secret(key), algorithm, signed, signature)) {
     throw new KmsError("KMSInvalidSignatureException", "The signature does not verify.")
   }
   return { KeyId: keyArn(key, context), SignatureValid: true, SigningAlgorithm: algorithm }
+}
+
+/** A data key pair whose private part leaves in encrypted form alone: PKCS#8, DER, under the symmetric key. */
+async function generateDataKeyPair(input: Input, context: OperationContext): Promise<Output> {
+  const spec = read.oneOf(input, "KeyPairSpec", PAIR_SPECS)
+  const key = symmetric(usable(findKey(input, context), context))
+  const { privateKey, publicKey } = await generatePair(spec)
+  const plaintext = privateKey.export({ format: "der", type: "pkcs8" })
+  return {
+    KeyId: keyArn(key, context),
+    KeyPairSpec: spec,
+    PublicKey: publicKey.export({ format: "der", type: "spki" }).toString("base64"),
+    PrivateKeyCiphertextBlob: Buffer.from(
+      sealBlob(context.store.secret(key), key.id, plaintext, encryptionContext(input)),
+    ).toString("base64"),
+  }
+}
+
+/** The key is named in the ciphertext; a request that names one must name the same. */
+function decrypt(input: Input, context: OperationContext): Output {
+  read.oneOf(input, "EncryptionAlgorithm", ["SYMMETRIC_DEFAULT"], "SYMMETRIC_DEFAULT")
+  const blob = read.blob(input, "CiphertextBlob", MAX_CIPHERTEXT_BYTES)
+  const key = context.store.key(keyIdIn(blob))
+  if (key === undefined)
+    throw new KmsError("InvalidCiphertextException", "The ciphertext names no key of this account.")
+  if (input.KeyId !== undefined && findKey(input, context).id !== key.id)
+    throw new KmsError("IncorrectKeyException", "The ciphertext is of another key.")
+  const plaintext = openBlob(context.store.secret(symmetric(usable(key, context))), blob, encryptionContext(input))
+  return {
+    KeyId: keyArn(key, context),
+    Plaintext: Buffer.from(plaintext).toString("base64"),
+    EncryptionAlgorithm: "SYMMETRIC_DEFAULT",
+  }
+}
+
+function symmetric(key: KeyRow): KeyRow {
+  if (keySpecRow(key.spec).symmetric) return key
+  throw new KmsError("InvalidKeyUsageException", `Key spec ${key.spec} does not encrypt.`)
 }
 
 function listKeys(input: Input, context: OperationContext): Output {
@@ -255,7 +309,7 @@ function cancelKeyDeletion(input: Input, context: OperationContext): Output {
 function signingInput(input: Input) {
   return {
     algorithm: read.oneOf(input, "SigningAlgorithm", ALGORITHM_NAMES),
-    messageType: read.oneOf<MessageType>(input, "MessageType", ["RAW", "DIGEST"], "RAW"),
+    messageType: read.oneOf<MessageType>(input, "MessageType", ["RAW", "DIGEST", "EXTERNAL_MU"], "RAW"),
     message: read.blob(input, "Message", MAX_RAW_BYTES),
   }
 }
@@ -335,14 +389,16 @@ function metadata(key: KeyRow, context: OperationContext): Output {
     CreationDate: key.createdMs / 1000,
     Enabled: key.state === "Enabled",
     Description: key.description,
-    KeyUsage: "SIGN_VERIFY",
+    KeyUsage: usageOf(key.spec),
     KeyState: key.state,
     ...(key.deletionMs === null ? {} : { DeletionDate: key.deletionMs / 1000 }),
     Origin: "AWS_KMS",
     KeyManager: "CUSTOMER",
     CustomerMasterKeySpec: key.spec,
     KeySpec: key.spec,
-    SigningAlgorithms: keySpecRow(key.spec).algorithms,
+    ...(keySpecRow(key.spec).symmetric
+      ? { EncryptionAlgorithms: ["SYMMETRIC_DEFAULT"] }
+      : { SigningAlgorithms: keySpecRow(key.spec).algorithms }),
     MultiRegion: false,
   }
 }
@@ -381,9 +437,18 @@ function defaultPolicy(context: OperationContext): string {
 
 const generate = promisify(generateKeyPair)
 
-async function generatePrivateKey(spec: KeySpec): Promise<KeyObject> {
-  const { curve, rsaBits } = keySpecRow(spec)
-  if (curve !== undefined) return (await generate("ec", { namedCurve: curve })).privateKey
-  if (rsaBits !== undefined) return (await generate("rsa", { modulusLength: rsaBits })).privateKey
-  return (await generate("ed25519")).privateKey
+async function generateSecret(spec: KeySpec): Promise<KeyObject> {
+  if (keySpecRow(spec).symmetric) return generateKeySync("aes", { length: 256 })
+  return (await generatePair(spec)).privateKey
+}
+
+async function generatePair(spec: KeySpec): Promise<{ readonly privateKey: KeyObject; readonly publicKey: KeyObject }> {
+  const { curve, rsaBits, mlDsa } = keySpecRow(spec)
+  if (curve !== undefined) return await generate("ec", { namedCurve: curve })
+  if (rsaBits !== undefined) return await generate("rsa", { modulusLength: rsaBits })
+  return mlDsa === undefined ? await generate("ed25519") : generateKeyPairSync(mlDsa)
+}
+
+function usageOf(spec: KeySpec): "SIGN_VERIFY" | "ENCRYPT_DECRYPT" {
+  return keySpecRow(spec).symmetric ? "ENCRYPT_DECRYPT" : "SIGN_VERIFY"
 }

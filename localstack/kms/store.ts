@@ -1,8 +1,9 @@
-import { createPrivateKey, type KeyObject } from "node:crypto"
+import { createPrivateKey, createSecretKey, type KeyObject } from "node:crypto"
 import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from "node:fs"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
-import type { AlgorithmName, KeySpec } from "./algorithms.ts"
+import { type AlgorithmName, type KeySpec, keySpecRow } from "./algorithms.ts"
+import type { MessageType } from "./signing.ts"
 
 export type KeyState = "Enabled" | "Disabled" | "PendingDeletion"
 
@@ -30,7 +31,7 @@ export interface SignCall {
   readonly time: Date
   readonly keyId: string
   readonly algorithm: AlgorithmName
-  readonly messageType: "RAW" | "DIGEST"
+  readonly messageType: MessageType
   readonly accessKeyId: string
   /** undefined: a signature was made */
   readonly errorCode: string | undefined
@@ -57,12 +58,12 @@ const SCHEMA = `
 
 /**
  * Keys, aliases, tags and Sign calls. Every write is committed when its call returns and survives SIGKILL; after a
- * loss of power the last Sign calls may be missing. Private keys are PKCS#8 files beside the database, mode 0600.
+ * loss of power the last Sign calls may be missing. Keys are files beside the database, mode 0600: private ones in PKCS#8, symmetric ones raw.
  */
 export class KmsStore {
   readonly #database: DatabaseSync
   readonly #keyFolder: string | undefined
-  readonly #privateKeys = new Map<string, KeyObject>()
+  readonly #secrets = new Map<string, KeyObject>()
 
   /** @param dataDir a folder of this emulator alone, or ":memory:" */
   constructor(dataDir: string) {
@@ -79,9 +80,9 @@ export class KmsStore {
     this.#database.close()
   }
 
-  addKey(row: KeyRow, privateKey: KeyObject, tags: readonly (readonly [string, string])[]): void {
-    if (this.#keyFolder !== undefined) writeKeyFile(this.#keyFolder, row.id, privateKey)
-    this.#privateKeys.set(row.id, privateKey)
+  addKey(row: KeyRow, secret: KeyObject, tags: readonly (readonly [string, string])[]): void {
+    if (this.#keyFolder !== undefined) writeKeyFile(this.#keyFolder, row.id, secret)
+    this.#secrets.set(row.id, secret)
     this.#transaction(() => {
       this.#run(
         "INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -110,20 +111,20 @@ export class KmsStore {
   /** Drops the row first: a key file without a row is never used. */
   deleteKey(id: string): void {
     this.#run("DELETE FROM keys WHERE id = ?", id)
-    this.#privateKeys.delete(id)
+    this.#secrets.delete(id)
     if (this.#keyFolder !== undefined) rmSync(join(this.#keyFolder, `${id}.p8`), { force: true })
   }
 
-  privateKey(id: string): KeyObject {
-    const known = this.#privateKeys.get(id)
+  /** The private or symmetric key. */
+  secret({ id, spec }: KeyRow): KeyObject {
+    const known = this.#secrets.get(id)
     if (known !== undefined) return known
-    if (this.#keyFolder === undefined) throw new Error(`no private key for ${id}`)
-    const key = createPrivateKey({
-      key: readFileSync(join(this.#keyFolder, `${id}.p8`)),
-      format: "der",
-      type: "pkcs8",
-    })
-    this.#privateKeys.set(id, key)
+    if (this.#keyFolder === undefined) throw new Error(`no key material for ${id}`)
+    const bytes = readFileSync(join(this.#keyFolder, `${id}.p8`))
+    const key = keySpecRow(spec).symmetric
+      ? createSecretKey(bytes)
+      : createPrivateKey({ key: bytes, format: "der", type: "pkcs8" })
+    this.#secrets.set(id, key)
     return key
   }
 
@@ -175,7 +176,7 @@ export class KmsStore {
       time: new Date(row.timeMs as number),
       keyId: row.keyId as string,
       algorithm: row.algorithm as AlgorithmName,
-      messageType: row.messageType as "RAW" | "DIGEST",
+      messageType: row.messageType as MessageType,
       accessKeyId: row.accessKeyId as string,
       errorCode: (row.errorCode as string | null) ?? undefined,
     }))
@@ -197,11 +198,11 @@ export class KmsStore {
   }
 }
 
-function writeKeyFile(folder: string, id: string, privateKey: KeyObject): void {
+function writeKeyFile(folder: string, id: string, secret: KeyObject): void {
   const path = join(folder, `${id}.p8`)
   const file = openSync(`${path}.new`, "wx", 0o600)
   try {
-    writeSync(file, privateKey.export({ format: "der", type: "pkcs8" }))
+    writeSync(file, secret.type === "secret" ? secret.export() : secret.export({ format: "der", type: "pkcs8" }))
     fsyncSync(file)
   } finally {
     closeSync(file)

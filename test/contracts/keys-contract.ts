@@ -1,5 +1,5 @@
 import type { KeyMaker, KeyReference, SigningKeys } from "@sealwright/core/ports"
-import { SCHEMES, type SignatureScheme } from "@sealwright/formats/algorithms"
+import { SCHEMES, type SignatureScheme, schemeRow } from "@sealwright/formats/algorithms"
 import { utf8 } from "@sealwright/formats/bytes"
 import { runSync } from "@sealwright/verifier/node-crypto"
 import { verifySignature } from "@sealwright/verifier/requests"
@@ -23,7 +23,7 @@ export function keysContract(open: () => KeyHome): void {
       const key = await maker.create(newName(), "issuer", scheme)
       expect(key.scheme).toBe(scheme)
       for (const message of [utf8(""), utf8("message"), new Uint8Array(4096)]) {
-        if (message.length === 0 && scheme === "ed25519") continue
+        if (message.length === 0 && schemeRow(scheme).hash === undefined) continue
         const signature = await keys.sign(key, message)
         expect(runSync(verifySignature(scheme, key.spki, message, signature))).toBe(true)
         expect(runSync(verifySignature(scheme, key.spki, utf8("another message"), signature))).toBe(false)

@@ -102,6 +102,9 @@ const MATRIX: [KeySpec, SigningAlgorithmSpec[]][] = [
   ["ECC_NIST_P384", ["ECDSA_SHA_384"]],
   ["ECC_NIST_P521", ["ECDSA_SHA_512"]],
   ["ECC_NIST_EDWARDS25519", ["ED25519_SHA_512"]],
+  ["ML_DSA_44", ["ML_DSA_SHAKE_256"]],
+  ["ML_DSA_65", ["ML_DSA_SHAKE_256"]],
+  ["ML_DSA_87", ["ML_DSA_SHAKE_256"]],
   ["RSA_2048", RSA_ALGORITHMS],
   ["RSA_3072", RSA_ALGORITHMS],
   ["RSA_4096", ["RSASSA_PSS_SHA_256"]],
@@ -112,8 +115,8 @@ describe.each(MATRIX)("Sign and Verify, %s", (spec, algorithms) => {
     const KeyId = await createKey(spec)
     const publicKey = await publicKeyOf(KeyId)
     const Message = crypto.randomBytes(100)
-    const hash =
-      SigningAlgorithm === "ED25519_SHA_512" ? null : HASHES[SigningAlgorithm.slice(-7) as keyof typeof HASHES]
+    const whole = ["ED25519_SHA_512", "ML_DSA_SHAKE_256"].includes(SigningAlgorithm)
+    const hash = whole ? null : HASHES[SigningAlgorithm.slice(-7) as keyof typeof HASHES]
     const pss = SigningAlgorithm.includes("PSS")
       ? { padding: crypto.constants.RSA_PKCS1_PSS_PADDING, saltLength: crypto.constants.RSA_PSS_SALTLEN_DIGEST }
       : {}
