@@ -137,12 +137,15 @@ function keyReference(found: GetPublicKeyResponse, name: string, scheme: Signatu
 
 const NOT_USABLE = new Set([
   "DisabledException",
+  "IncorrectKeyException",
+  "InvalidCiphertextException",
   "InvalidKeyUsageException",
   "KMSInvalidStateException",
   "NotFoundException",
 ])
 
-function signerError(error: unknown): unknown {
+/** KMS's error in the service's words. */
+export function signerError(error: unknown): unknown {
   const name = errorName(error)
   if (NOT_USABLE.has(name)) return new ServiceError("KEY_NOT_USABLE", `KMS refuses the key: ${name}`, { cause: error })
   if (isRefusal(error)) return error
