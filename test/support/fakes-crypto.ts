@@ -53,7 +53,7 @@ function createCheapKeys(random: RandomBytes): SigningKeys & KeyMaker {
 
 function cheapEphemeralKey(random: RandomBytes): EphemeralKey {
   const spki = spkiOf(random(32))
-  return { scheme: SCHEME, spki, sign: (message) => cheapSignature(spki, message, random(32)) }
+  return { scheme: SCHEME, spki, sign: (message) => cheapSignature(spki, message, random(32)), drop: () => undefined }
 }
 
 /** How a world signs and verifies. */

@@ -5,7 +5,7 @@ import { createMemoryTable } from "@sealwright/adapters/memory-table"
 import { digest, randomBytes } from "@sealwright/adapters/platform"
 import { createIssuer, holdCeremony } from "@sealwright/core/admin/ceremony"
 import { createProfile, type ProfileSettings } from "@sealwright/core/admin/profiles"
-import type { Objects, SigningKeys, Table } from "@sealwright/core/ports"
+import type { KeyMaker, MakeEphemeralKey, Objects, SigningKeys, Table } from "@sealwright/core/ports"
 import { makeCrl } from "@sealwright/core/publish/crl"
 import { publish } from "@sealwright/core/publish/flow"
 import { revoke } from "@sealwright/core/revoke/flow"
@@ -41,6 +41,8 @@ export function createService(
     table?: (table: Table) => Table
     objects?: (objects: Objects) => Objects
     keys?: (keys: SigningKeys) => SigningKeys
+    maker?: (maker: KeyMaker) => KeyMaker
+    makeEphemeralKey?: (make: MakeEphemeralKey) => MakeEphemeralKey
   } = {},
 ) {
   const memory = { table: createMemoryTable(), objects: createMemoryObjects(), keys: createMemoryKeys() }
@@ -53,12 +55,12 @@ export function createService(
     table,
     objects,
     keys,
-    maker: memory.keys,
+    maker: wrap.maker?.(memory.keys) ?? memory.keys,
     clock,
     random: randomBytes,
     digest,
     run: runSync,
-    makeEphemeralKey,
+    makeEphemeralKey: wrap.makeEphemeralKey?.(makeEphemeralKey) ?? makeEphemeralKey,
     requestCrl: async (epoch: number, issuerKeyId: string) => {
       await makeCrl({ table, objects, keys, digest }, epoch, issuerKeyId)
     },

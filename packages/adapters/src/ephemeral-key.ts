@@ -8,7 +8,7 @@ const CURVES: Partial<Record<SignatureScheme, string>> = {
   "ecdsa-p521-sha512": "secp521r1",
 }
 /** RSA as Notary ties sizes to hashes. */
-const RSA_BITS = { sha256: 2048, sha384: 3072, sha512: 4096 } as const
+export const RSA_BITS = { sha256: 2048, sha384: 3072, sha512: 4096 } as const
 
 /** Signs in this process, so it has no need to wait. */
 export interface ProcessKey extends EphemeralKey {
@@ -24,7 +24,7 @@ export function makeEphemeralKey(scheme: SignatureScheme): ProcessKey {
     padding === "pss" && hash !== undefined
       ? { key: privateKey, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: HASH_LENGTH[hash] }
       : privateKey
-  return { scheme, spki, sign: (message) => new Uint8Array(sign(hash ?? null, message, key)) }
+  return { scheme, spki, sign: (message) => new Uint8Array(sign(hash ?? null, message, key)), drop: () => undefined }
 }
 
 function keyPair(scheme: SignatureScheme): { privateKey: KeyObject; publicKey: KeyObject } {

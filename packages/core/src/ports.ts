@@ -34,7 +34,7 @@ export interface KeyReference {
   readonly spki: Uint8Array
 }
 
-/** Private keys that never leave their home. Adapters: kms.ts (AWS KMS), memory.ts (tests). */
+/** Private keys that never leave their home. Adapters: kms.ts (AWS KMS), pkcs11/home.ts, memory-keys.ts (tests). */
 export interface SigningKeys {
   /**
    * @param message the bytes to be signed; the adapter hashes them under the key's scheme and sends the digest
@@ -76,6 +76,8 @@ export interface EphemeralKey {
   readonly spki: Uint8Array
   /** @returns as `SigningKeys.sign` */
   sign(message: Uint8Array): Uint8Array | Promise<Uint8Array>
+  /** Ends the key, wherever it lives; called once, after success and failure alike. Never throws: what can't be destroyed ends with its session. */
+  drop(): void | Promise<void>
 }
 
 export type MakeEphemeralKey = (scheme: SignatureScheme) => EphemeralKey | Promise<EphemeralKey>

@@ -15,6 +15,7 @@ export const FORMAT_ERROR_CODES = {
   SIGNATURE_MALFORMED: "the signature value does not have the form of its algorithm",
   DIGEST_MALFORMED: "the digest is not `sha256:` or `sha384:` or `sha512:` with lower-case hex of its length",
   REFERENCE_MALFORMED: "the reference is not registry/repository[:tag][@digest] (OCI distribution-spec)",
+  URI_MALFORMED: "the URI is not a PKCS #11 URI (RFC 7512) that names a token and a key, and nothing else",
   ENVELOPE_MALFORMED: "the envelope breaks a rule of its format",
   VERSION_UNKNOWN: "the media type or version is newer than this reader",
 } as const

@@ -8,7 +8,7 @@ import { verifySignature } from "@sealwright/verifier/requests"
 import { certifyLeaf } from "../admin/certificates.ts"
 import { ServiceError } from "../errors.ts"
 import type { Envelope } from "../model.ts"
-import type { Digest, MakeEphemeralKey, RunStep, SigningKeys } from "../ports.ts"
+import type { Digest, EphemeralKey, MakeEphemeralKey, RunStep, SigningKeys } from "../ports.ts"
 import type { Grant } from "./leases.ts"
 import { planLeafEnd, type SubjectRequest } from "./rules.ts"
 
@@ -36,6 +36,9 @@ interface Leaf {
   readonly sign: (message: Uint8Array) => Uint8Array | Promise<Uint8Array>
 }
 
+/** What an envelope says of its subject, whoever signs it. */
+type Claims = Omit<Parameters<typeof unsignedEnvelope>[0], "scheme" | "sealwright">
+
 /**
  * One signature on one subject under one number (D2): with `ephemeral`, a fresh key certified by the issuer; with `held`, the
  * profile's own key under its shared certificate. One call to the key service either way.
@@ -49,39 +52,56 @@ export async function makeSignature(
   signedAt: Date,
   expiresAt: Date | undefined,
 ): Promise<MadeSignature> {
-  const { issuer } = grant.standing
-  const leaf =
-    grant.standing.profile.keyMode === "held"
-      ? heldLeaf(ports, grant, signedAt)
-      : await freshLeaf(ports, grant, number, signedAt)
-  const unsigned = unsignedEnvelope({
-    scheme: leaf.scheme,
+  const claims: Claims = {
     authenticSigningTime: signedAt,
     ...(expiresAt && { expiry: expiresAt }),
     target: { mediaType: subject.mediaType, digest: subject.digest, size: subject.size },
+  }
+  if (grant.standing.profile.keyMode === "held")
+    return await signWith(ports, grant, number, claims, heldLeaf(ports, grant, signedAt))
+  const key = await ports.makeEphemeralKey(grant.standing.profile.algorithm)
+  try {
+    return await signWith(ports, grant, number, claims, await freshLeaf(ports, grant, number, signedAt, key))
+  } finally {
+    await key.drop()
+  }
+}
+
+async function signWith(
+  ports: EnvelopePorts,
+  grant: Grant,
+  number: number,
+  claims: Claims,
+  leaf: Leaf,
+): Promise<MadeSignature> {
+  const { issuer } = grant.standing
+  const unsigned = unsignedEnvelope({
+    ...claims,
+    scheme: leaf.scheme,
     sealwright: { issuerKeyId: hexDecode(issuer.issuerKeyId), serial: leaf.serial, number },
   })
   const signature = await leaf.sign(unsigned.signingInput)
   selfCheck(ports, grant, leaf, unsigned.signingInput, signature)
+  const chain = [leaf.certificate, issuer.certificate, ...issuer.chain]
   return {
     envelope: {
       format: "notary-jws",
       mediaType: JWS_MEDIA_TYPE,
-      bytes: assembleEnvelope(
-        unsigned,
-        signature,
-        [leaf.certificate, issuer.certificate, ...issuer.chain],
-        SIGNING_AGENT,
-      ),
+      bytes: assembleEnvelope(unsigned, signature, chain, SIGNING_AGENT),
     },
     serialHex: hexEncode(leaf.serial),
     certificateNotAfter: leaf.notAfter,
   }
 }
 
-async function freshLeaf(ports: EnvelopePorts, grant: Grant, number: number, signedAt: Date): Promise<Leaf> {
+async function freshLeaf(
+  ports: EnvelopePorts,
+  grant: Grant,
+  number: number,
+  signedAt: Date,
+  key: EphemeralKey,
+): Promise<Leaf> {
   const { deployment, issuer, profile } = grant.standing
-  const key = await ports.makeEphemeralKey(profile.algorithm)
   const notAfter = planLeafEnd(profile, issuer, signedAt)
   const serial = leafSerial(ports.digest("sha256", leafSerialInput(grant.lease.nonce, number)), number)
   const certificate = await certifyLeaf(ports, issuer, deployment, {
