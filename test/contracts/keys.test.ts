@@ -1,3 +1,7 @@
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { openLocalHome } from "@sealwright/adapters/local-keys"
 import { createMemoryKeys } from "@sealwright/adapters/memory-keys"
 import { afterAll, beforeAll, describe } from "vitest"
 import { type Endpoint, embeddedKms } from "./embedded.ts"
@@ -11,6 +15,22 @@ describe("keys in memory", () => {
     maker: memory,
     async disable({ keyId }) {
       memory.disable(keyId)
+    },
+  }))
+})
+
+describe("R1: keys in a folder of this machine", () => {
+  const folder = mkdtempSync(join(tmpdir(), "sealwright-keys-"))
+  const local = openLocalHome({ folder, password: async () => "correct horse battery" })
+  afterAll(async () => {
+    await local.close()
+    rmSync(folder, { recursive: true })
+  })
+  keysContract(() => ({
+    keys: local,
+    maker: local,
+    async disable({ keyId }) {
+      rmSync(join(folder, `${keyId.slice("local:".length)}.key.pem`))
     },
   }))
 })

@@ -9,7 +9,8 @@ import { encodePayload, parseNotaryJws, parsePayload } from "@sealwright/formats
 import { parseDigest, parseImageIndex, parseImageManifest } from "@sealwright/formats/oci"
 import { parseSignatureManifest } from "@sealwright/formats/oci-notary"
 import { formatReference, parseReference } from "@sealwright/formats/oci-reference"
-import { pemDecode, pemDecodeAll, pemDecodeLenient, pemEncode } from "@sealwright/formats/pem"
+import { pemBlocks, pemDecode, pemDecodeAll, pemDecodeLenient, pemEncode } from "@sealwright/formats/pem"
+import { encodeEncryptedPrivateKey, parseEncryptedPrivateKey, parsePrivateKeyInfo } from "@sealwright/formats/pkcs8"
 import { formatTime, parseTime, parseTimeLenient } from "@sealwright/formats/time"
 import { parseCertificate, parsePublicKey } from "@sealwright/formats/x509"
 import { runSync } from "@sealwright/verifier/node-crypto"
@@ -162,6 +163,13 @@ function onlyRefuses(decode: () => unknown): void {
   }
 }
 
+const ENCRYPTED_KEY = encodeEncryptedPrivateKey({
+  derivation: { name: "scrypt", salt: new Uint8Array(16), cost: 2 ** 14, blockSize: 8, parallelization: 5 },
+  cipher: "aes-256-cbc",
+  iv: new Uint8Array(16),
+  ciphertext: new Uint8Array(64),
+})
+
 describe("T26: decoders refuse with FormatError and nothing else", () => {
   const crlSigner = makeSigner("ecdsa-p256-sha256")
   const tbs = crlTbs({
@@ -187,6 +195,8 @@ describe("T26: decoders refuse with FormatError and nothing else", () => {
     ["ECDSA signatures", crlSigner.sign(tbs), (bytes) => ecdsaDerToRaw(bytes, 32)],
     ["envelopes", good.bytes, parseNotaryJws],
     ["payloads", encodePayload({ mediaType: "a/b", digest: `sha256:${"0".repeat(64)}`, size: 1 }), parsePayload],
+    ["encrypted keys", ENCRYPTED_KEY, parseEncryptedPrivateKey],
+    ["private keys", sequence(integer(0n), sequence(oid("1.3.101.112")), octetString()), parsePrivateKeyInfo],
     ["any DER", issuer.root, (bytes) => checkNesting(bytes, 32)],
     ["indexes", Buffer.from('{"schemaVersion":2,"manifests":[]}'), (bytes) => parseImageIndex(bytes)],
     ["manifests", Buffer.from('{"schemaVersion":2,"config":{},"layers":[]}'), (bytes) => parseImageManifest(bytes)],
@@ -225,6 +235,7 @@ describe("T26: decoders refuse with FormatError and nothing else", () => {
         parseTimeLenient,
         parseDigest,
         parseReference,
+        pemBlocks,
         (pem: string) => pemDecodeAll("CERTIFICATE", pem),
         (pem: string) => pemDecodeLenient("CERTIFICATE", pem),
       ])

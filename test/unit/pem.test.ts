@@ -1,4 +1,4 @@
-import { pemDecode, pemDecodeAll, pemDecodeLenient, pemEncode } from "@sealwright/formats/pem"
+import { pemBlocks, pemDecode, pemDecodeAll, pemDecodeLenient, pemEncode } from "@sealwright/formats/pem"
 import { describe, expect, test } from "vitest"
 
 const malformed = expect.objectContaining({ code: "PEM_MALFORMED" })
@@ -29,6 +29,14 @@ describe("strict PEM", () => {
     ["headers of RFC 1421", pem.replace("\n", "\nProc-Type: 4,ENCRYPTED\n\n")],
   ])("refuses %s", (_, text) => {
     expect(() => pemDecodeAll("CERTIFICATE", text)).toThrow(malformed)
+  })
+
+  test("tells blocks of several labels apart", () => {
+    expect(pemBlocks(`${pem}\n${pemEncode("EC PRIVATE KEY", der)}`)).toEqual([
+      { label: "CERTIFICATE", der },
+      { label: "EC PRIVATE KEY", der },
+    ])
+    expect(() => pemBlocks(pem.replaceAll("CERTIFICATE", "certificate"))).toThrow(malformed)
   })
 
   test("refuses two blocks where one is wanted, and texts above 1 MiB", () => {

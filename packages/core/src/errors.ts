@@ -136,6 +136,34 @@ export const ERROR_CODES = {
     retry: false,
     remedy: "The key is disabled or pending deletion: enable it, or rotate.",
   },
+  KEY_UNKNOWN: { kind: "missing", retry: false, remedy: "Check the key's name with `sealwright key list`." },
+  KEY_PASSWORD_WRONG: {
+    kind: "denied",
+    retry: false,
+    remedy:
+      "Give the password that the key file was made with; if it is the right one, the file is damaged: restore it.",
+  },
+  KEY_PASSWORD_SHORT: { kind: "caller", retry: false, remedy: "Choose a password of at least 12 characters." },
+  KEY_FILE_UNSAFE: {
+    kind: "denied",
+    retry: false,
+    remedy: "Make key files and their folders regular, small, and readable by their owner alone (chmod 600 and 700).",
+  },
+  KEY_FILE_MALFORMED: {
+    kind: "caller",
+    retry: false,
+    remedy: "Give a file with one private key in PEM; `openssl pkcs8 -topk8 -scrypt` converts older forms.",
+  },
+  KEY_ALGORITHM_UNSUPPORTED: {
+    kind: "caller",
+    retry: false,
+    remedy: "Use a key on P-256, P-384 or P-521, RSA of 2048, 3072 or 4096 bits, Ed25519 or ML-DSA-65.",
+  },
+  SECRET_UNAVAILABLE: {
+    kind: "denied",
+    retry: false,
+    remedy: "Give env:NAME, file:PATH with a file for your eyes alone, or prompt at a terminal.",
+  },
   STORE_UNAVAILABLE: {
     kind: "backend",
     retry: true,

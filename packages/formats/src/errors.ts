@@ -11,6 +11,8 @@ export const FORMAT_ERROR_CODES = {
   PEM_MALFORMED: "the text is not PEM with the expected label (RFC 7468)",
   CERTIFICATE_MALFORMED: "the bytes are DER but not a certificate of RFC 5280's profile",
   CRL_MALFORMED: "the bytes are DER but not a CRL of RFC 5280's profile",
+  KEY_MALFORMED: "the bytes are DER but not a private key of RFC 5958, or not one that a password of RFC 8018 encrypts",
+  KEY_DERIVATION_COSTLY: "turning the password into a key would take more memory or time than is allowed",
   ALGORITHM_UNSUPPORTED: "the algorithm or its parameters are not in the table of algorithms",
   SIGNATURE_MALFORMED: "the signature value does not have the form of its algorithm",
   DIGEST_MALFORMED: "the digest is not `sha256:` or `sha384:` or `sha512:` with lower-case hex of its length",

@@ -10,30 +10,48 @@ export function pemEncode(label: string, der: Uint8Array): string {
   return `-----BEGIN ${label}-----\n${lines.join("\n")}\n-----END ${label}-----\n`
 }
 
+/** One block of a text that may hold several kinds. */
+export interface PemBlock {
+  readonly label: string
+  readonly der: Uint8Array
+}
+
 /**
- * Every block of one label, in order. Between and around blocks only blank lines may stand; lines end in `\n` or `\r\n`.
- * @throws FormatError PEM_MALFORMED for another label, text outside a block, a line longer than 64 characters or no block; TOO_LARGE above 1 MiB
+ * Every block, in order. Between and around blocks only blank lines may stand; lines end in `\n` or `\r\n`.
+ * @throws FormatError PEM_MALFORMED for text outside a block, headers of RFC 1421, a line longer than 64 characters or no block; TOO_LARGE above 1 MiB
  */
-export function pemDecodeAll(label: string, text: string): readonly Uint8Array[] {
+export function pemBlocks(text: string): readonly PemBlock[] {
   limit(text)
-  const blocks: Uint8Array[] = []
-  let body: string[] | undefined
+  const blocks: PemBlock[] = []
+  let open: { readonly label: string; readonly body: string[] } | undefined
   for (const line of text.split(/\r?\n/)) {
-    if (body === undefined) {
-      if (line === `-----BEGIN ${label}-----`) body = []
-      else if (line !== "") throw malformed("text outside a block, or another label")
-    } else if (line === `-----END ${label}-----`) {
-      blocks.push(bodyBytes(body.join("")))
-      body = undefined
+    if (open === undefined) {
+      const label = /^-----BEGIN ([A-Z0-9]+(?: [A-Z0-9]+)*)-----$/.exec(line)?.[1]
+      if (label !== undefined) open = { label, body: [] }
+      else if (line !== "") throw malformed("text outside a block")
+    } else if (line === `-----END ${open.label}-----`) {
+      blocks.push({ label: open.label, der: bodyBytes(open.body.join("")) })
+      open = undefined
     } else {
-      const previous = body.at(-1)
+      const previous = open.body.at(-1)
       if (line.length === 0 || line.length > 64 || (previous !== undefined && previous.length !== 64))
         throw malformed("a line of another length than 64")
-      body.push(line)
+      open.body.push(line)
     }
   }
-  if (body !== undefined || blocks.length === 0) throw malformed("no whole block")
+  if (open !== undefined || blocks.length === 0) throw malformed("no whole block")
   return blocks
+}
+
+/**
+ * Every block of a text that holds one label alone, in order.
+ * @throws FormatError PEM_MALFORMED as `pemBlocks`, and for another label; TOO_LARGE above 1 MiB
+ */
+export function pemDecodeAll(label: string, text: string): readonly Uint8Array[] {
+  return pemBlocks(text).map((block) => {
+    if (block.label !== label) throw malformed("another label")
+    return block.der
+  })
 }
 
 /**
