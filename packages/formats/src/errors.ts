@@ -16,6 +16,8 @@ export const FORMAT_ERROR_CODES = {
   DIGEST_MALFORMED: "the digest is not `sha256:` or `sha384:` or `sha512:` with lower-case hex of its length",
   REFERENCE_MALFORMED: "the reference is not registry/repository[:tag][@digest] (OCI distribution-spec)",
   ENVELOPE_MALFORMED: "the envelope breaks a rule of its format",
+  TIMESTAMP_MALFORMED:
+    "the bytes are DER but not a timestamp request, response or token of RFC 3161 in the profile that is read here",
   VERSION_UNKNOWN: "the media type or version is newer than this reader",
 } as const
 
