@@ -1,3 +1,4 @@
+import { parseTimestampToken } from "@sealwright/formats/cms"
 import { type CrlReason, findRevoked, parseCrl, REASON_CODE, revokedEntries } from "@sealwright/formats/crl"
 import { assembleCrl, type CrlEntry, compareSerials, crlTbs } from "@sealwright/formats/crl-write"
 import { checkNesting, DerReader } from "@sealwright/formats/der"
@@ -12,12 +13,19 @@ import { formatReference, parseReference } from "@sealwright/formats/oci-referen
 import { pemBlocks, pemDecode, pemDecodeAll, pemDecodeLenient, pemEncode } from "@sealwright/formats/pem"
 import { encodeEncryptedPrivateKey, parseEncryptedPrivateKey, parsePrivateKeyInfo } from "@sealwright/formats/pkcs8"
 import { formatTime, parseTime, parseTimeLenient } from "@sealwright/formats/time"
+import {
+  grantedResponse,
+  parseTimestampRequest,
+  parseTimestampResponse,
+  timestampRequest,
+} from "@sealwright/formats/timestamp"
 import { parseCertificate, parsePublicKey } from "@sealwright/formats/x509"
 import { runSync } from "@sealwright/verifier/node-crypto"
 import { verifyNotaryEnvelope } from "@sealwright/verifier/notary"
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import { at, makeEnvelope, makeIssuer, makeSigner, NOW, nameOf } from "../support/chains.ts"
+import { makeAuthority, makeToken } from "../support/timestamps.ts"
 
 const RUNS = process.env.SLOW === "1" ? 100_000 : 300
 const issuer = makeIssuer("ecdsa-p256-sha256")
@@ -171,6 +179,8 @@ const ENCRYPTED_KEY = encodeEncryptedPrivateKey({
 })
 
 describe("T26: decoders refuse with FormatError and nothing else", () => {
+  const query = timestampRequest({ hash: "sha256", digest: new Uint8Array(32), certReq: true })
+  const token = makeToken(makeAuthority(issuer, "ecdsa-p256-sha256"), query)
   const crlSigner = makeSigner("ecdsa-p256-sha256")
   const tbs = crlTbs({
     issuer: nameOf("x"),
@@ -191,6 +201,9 @@ describe("T26: decoders refuse with FormatError and nothing else", () => {
     ["certificates", good.leaf, parseCertificate],
     ["CA certificates", issuer.issuing, parseCertificate],
     ["keys", crlSigner.spki, parsePublicKey],
+    ["timestamp requests", query, parseTimestampRequest],
+    ["timestamp responses", grantedResponse(token), parseTimestampResponse],
+    ["timestamp tokens", token, parseTimestampToken],
     ["CRLs", crl, (bytes) => [...revokedEntries(parseCrl(bytes))]],
     ["ECDSA signatures", crlSigner.sign(tbs), (bytes) => ecdsaDerToRaw(bytes, 32)],
     ["envelopes", good.bytes, parseNotaryJws],

@@ -19,6 +19,8 @@ export const FORMAT_ERROR_CODES = {
   REFERENCE_MALFORMED: "the reference is not registry/repository[:tag][@digest] (OCI distribution-spec)",
   URI_MALFORMED: "the URI is not a PKCS #11 URI (RFC 7512) that names a token and a key, and nothing else",
   ENVELOPE_MALFORMED: "the envelope breaks a rule of its format",
+  TIMESTAMP_MALFORMED:
+    "the bytes are DER but not a timestamp request, response or token of RFC 3161 in the profile that is read here",
   VERSION_UNKNOWN: "the media type or version is newer than this reader",
 } as const
 

@@ -68,6 +68,12 @@ export interface IssuingCaFields extends CertificateFields {
   readonly crlUrl: string
 }
 
+export interface TimestampAuthorityFields extends CertificateFields {
+  readonly subjectKeyId: Uint8Array
+  readonly authorityKeyId: Uint8Array
+  readonly crlUrl: string
+}
+
 /** Name of RFC 5280 §4.1.2.4 in the order C, ST, O, CN; the country is a PrintableString, the others UTF-8. */
 export function distinguishedName(name: DistinguishedName): Uint8Array {
   if (!/^[A-Z]{2}$/.test(name.country)) throw unencodable("a country that is not two capital letters")
@@ -88,7 +94,7 @@ export function distinguishedName(name: DistinguishedName): Uint8Array {
 export function leafTbs(fields: LeafFields): Uint8Array {
   return certificateTbs(fields, [
     LEAF_KEY_USAGE,
-    LEAF_KEY_PURPOSE,
+    CODE_KEY_PURPOSE,
     subjectKeyIdExtension(fields.subjectKeyId),
     authorityKeyIdExtension(fields.authorityKeyId),
     extension(EXTENSION.subjectAltName.oid, false, sequence(implicit(1, ascii(fields.email)))),
@@ -108,11 +114,26 @@ export function rootTbs(fields: RootFields): Uint8Array {
   ])
 }
 
-/** To-be-signed bytes of an issuing CA's certificate. */
+/**
+ * To-be-signed bytes of an issuing CA's certificate. Its key purpose holds for all below it (as CAs and their clients read extKeyUsage of a CA): whoever
+ * steals an issuer's key cannot make a timestamp authority with it.
+ */
 export function issuingCaTbs(fields: IssuingCaFields): Uint8Array {
   return certificateTbs(fields, [
     caExtension(fields.pathLength),
     CA_KEY_USAGE,
+    CODE_KEY_PURPOSE,
+    subjectKeyIdExtension(fields.subjectKeyId),
+    authorityKeyIdExtension(fields.authorityKeyId),
+    crlUrlExtension(fields.crlUrl),
+  ])
+}
+
+/** To-be-signed bytes of a timestamp authority's certificate: extKeyUsage critical and nothing but timeStamping (RFC 3161 §2.3). */
+export function timestampAuthorityTbs(fields: TimestampAuthorityFields): Uint8Array {
+  return certificateTbs(fields, [
+    LEAF_KEY_USAGE,
+    TIMESTAMP_KEY_PURPOSE,
     subjectKeyIdExtension(fields.subjectKeyId),
     authorityKeyIdExtension(fields.authorityKeyId),
     crlUrlExtension(fields.crlUrl),
@@ -178,7 +199,8 @@ function crlUrlExtension(url: string): Uint8Array {
 
 const VERSION_3 = explicit(0, integer(2n))
 const LEAF_KEY_USAGE = extension(EXTENSION.keyUsage.oid, true, namedBits([KEY_USAGE.digitalSignature]))
-const LEAF_KEY_PURPOSE = extension(EXTENSION.extKeyUsage.oid, false, sequence(oid(KEY_PURPOSE.codeSigning)))
+const CODE_KEY_PURPOSE = extension(EXTENSION.extKeyUsage.oid, false, sequence(oid(KEY_PURPOSE.codeSigning)))
+const TIMESTAMP_KEY_PURPOSE = extension(EXTENSION.extKeyUsage.oid, true, sequence(oid(KEY_PURPOSE.timeStamping)))
 const CA_KEY_USAGE = extension(EXTENSION.keyUsage.oid, true, namedBits([KEY_USAGE.keyCertSign, KEY_USAGE.cRLSign]))
 
 function unencodable(detail: string): FormatError {

@@ -18,7 +18,7 @@ export const CHAIN_CODES = {
   CHAIN_LEAF_INVALID: "the signing certificate is a CA certificate",
   CHAIN_PATH_LENGTH: "more CA certificates than a path length constraint allows",
   CHAIN_KEY_USAGE: "keyUsage is missing, not critical or not fit for the certificate's place",
-  CHAIN_KEY_PURPOSE: "extKeyUsage does not allow the signing of code",
+  CHAIN_KEY_PURPOSE: "extKeyUsage does not allow the use: to sign code, or timestamps and nothing else",
   CHAIN_NOT_YET_VALID: "a certificate is not valid yet at the time that counts",
   CHAIN_EXPIRED: "a certificate has expired at the time that counts",
   CHAIN_SIGNATURE_INVALID: "a certificate was not signed by the next, or the last not by itself",
@@ -31,11 +31,18 @@ export type PathResult =
   | { readonly ok: true; readonly anchor: number }
   | { readonly ok: false; readonly code: ChainCode; readonly at: number }
 
+/** A timestamp authority's certificate says so by a critical extKeyUsage, and serves nothing else (RFC 3161 §2.3). */
+export type Use = "code" | "timestamps"
+
 export interface PathOptions {
   /** trusted certificates, DER: roots, intermediates or a signer's own */
   readonly trusted: readonly Uint8Array[]
   /** the time at which every certificate must be valid */
   readonly time: Date
+  /** the end of the time in which every certificate must be valid; default: `time` */
+  readonly until?: Date
+  /** what the first certificate is used for; default: to sign code */
+  readonly use?: Use
   /** kept by the caller across calls; without it every signature is checked each time */
   readonly cache?: ChainCache
 }
@@ -52,19 +59,21 @@ export function* verifyPath(chain: readonly Certificate[], options: PathOptions)
     options.trusted.some((trusted) => bytesEqual(trusted, certificate.der)),
   )
   if (anchor < 0) return { ok: false, code: "CHAIN_NOT_TRUSTED", at: chain.length - 1 }
+  const use = options.use ?? "code"
   for (const [at, certificate] of chain.entries()) {
     const code =
       linkFault(chain, at, certificate) ??
       strengthFault(certificate) ??
       extensionFault(certificate) ??
-      (at === 0 ? leafFault(certificate) : caFault(certificate, at))
+      (at === 0 ? leafFault(certificate, use) : caFault(certificate, at, use))
     if (code !== undefined) return { ok: false, code, at }
   }
   const time = options.time.getTime()
+  const until = options.until?.getTime() ?? time
   for (const [at, { notBefore, notAfter }] of chain.entries()) {
     if (time < notBefore.getTime()) return { ok: false, code: "CHAIN_NOT_YET_VALID", at }
     // notAfter is the last second that counts (RFC 5280 §4.1.2.5), whole.
-    if (time >= notAfter.getTime() + 1000) return { ok: false, code: "CHAIN_EXPIRED", at }
+    if (until >= notAfter.getTime() + 1000) return { ok: false, code: "CHAIN_EXPIRED", at }
   }
   const cache = options.cache ?? new ChainCache()
   for (const [at, certificate] of chain.entries()) {
@@ -104,19 +113,19 @@ function extensionFault(certificate: Certificate): ChainCode | undefined {
   return CONSTRAINTS.some((oid) => certificate.extensions.has(oid)) ? "CHAIN_EXTENSION_UNKNOWN" : undefined
 }
 
-function caFault(certificate: Certificate, at: number): ChainCode | undefined {
+/** The purposes of a CA hold for all below it: a CA for code never has a timestamp authority beneath. */
+function caFault(certificate: Certificate, at: number, use: Use): ChainCode | undefined {
   const { basicConstraints, keyUsage, extKeyUsage } = certificate
   if (basicConstraints?.ca !== true || !critical(certificate, "2.5.29.19")) return "CHAIN_CA_INVALID"
   // CA certificates below this one, self-issued ones counted too: `at` less the leaf.
   if (basicConstraints.pathLength !== undefined && at - 1 > basicConstraints.pathLength) return "CHAIN_PATH_LENGTH"
   if (!critical(certificate, "2.5.29.15") || !has(keyUsage, KEY_USAGE.keyCertSign)) return "CHAIN_KEY_USAGE"
-  if (
-    extKeyUsage !== undefined &&
-    !extKeyUsage.some((oid) => oid === KEY_PURPOSE.codeSigning || oid === KEY_PURPOSE.any)
-  )
+  if (extKeyUsage !== undefined && !extKeyUsage.some((oid) => oid === PURPOSES[use] || oid === KEY_PURPOSE.any))
     return "CHAIN_KEY_PURPOSE"
   return undefined
 }
+
+const PURPOSES = { code: KEY_PURPOSE.codeSigning, timestamps: KEY_PURPOSE.timeStamping } as const
 
 const LEAF_FORBIDDEN = [
   KEY_USAGE.keyEncipherment,
@@ -137,7 +146,7 @@ const LEAF_FORBIDDEN_PURPOSES: ReadonlySet<string> = new Set([
   KEY_PURPOSE.ocspSigning,
 ])
 
-function leafFault(certificate: Certificate): ChainCode | undefined {
+function leafFault(certificate: Certificate, use: Use): ChainCode | undefined {
   const { basicConstraints, keyUsage, extKeyUsage } = certificate
   if (basicConstraints?.ca === true) return "CHAIN_LEAF_INVALID"
   if (
@@ -146,6 +155,10 @@ function leafFault(certificate: Certificate): ChainCode | undefined {
     LEAF_FORBIDDEN.some((bit) => has(keyUsage, bit))
   )
     return "CHAIN_KEY_USAGE"
+  if (use === "timestamps")
+    return extKeyUsage?.length === 1 && extKeyUsage[0] === PURPOSES.timestamps && critical(certificate, "2.5.29.37")
+      ? undefined
+      : "CHAIN_KEY_PURPOSE"
   return extKeyUsage?.some((oid) => LEAF_FORBIDDEN_PURPOSES.has(oid)) ? "CHAIN_KEY_PURPOSE" : undefined
 }
 

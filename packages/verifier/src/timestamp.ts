@@ -1,0 +1,133 @@
+import { bytesEqual } from "@sealwright/formats/bytes"
+import { isNamedSigner, parseTimestampToken, type TimestampToken } from "@sealwright/formats/cms"
+import { FormatError } from "@sealwright/formats/errors"
+import { type Certificate, parseCertificate } from "@sealwright/formats/x509"
+import type { ChainCache } from "./chain-cache.ts"
+import { digest, type Step, verifySignature } from "./requests.ts"
+import { MAX_PATH, verifyPath } from "./x509-path.ts"
+
+/** Why a timestamp token proves no time. */
+export const TIMESTAMP_CODES = {
+  TIMESTAMP_MALFORMED: "the timestamp token is not one of RFC 3161 in the profile that is read here",
+  TIMESTAMP_IMPRINT_MISMATCH: "the timestamp token is for other bytes",
+  TIMESTAMP_SIGNER_UNKNOWN: "the timestamp token carries no certificate that is the one it names as its signer's",
+  TIMESTAMP_SIGNATURE_INVALID: "the timestamp token's signature does not verify under its signer's key",
+  TIMESTAMP_NOT_TRUSTED: "the timestamp token's signer is not below a trusted timestamp root",
+  TIMESTAMP_CHAIN_INVALID: "the timestamp token's chain breaks a rule, or does not hold at the token's time",
+} as const
+
+export type TimestampCode = keyof typeof TIMESTAMP_CODES
+
+/** A proven time: the stamped bytes existed at the latest at `latest`, and the token was made at the earliest at `earliest`. */
+export interface ProvenTime {
+  readonly ok: true
+  readonly genTime: Date
+  readonly earliest: Date
+  readonly latest: Date
+  /** dotted */
+  readonly policy: string
+  /** the authority's certificate first, the trusted root last */
+  readonly chain: readonly Certificate[]
+  readonly token: TimestampToken
+}
+
+export type TimestampResult =
+  | ProvenTime
+  /** `detail`: for people */
+  | { readonly ok: false; readonly code: TimestampCode; readonly detail: string }
+
+export interface TimestampOptions {
+  /** trusted timestamp roots, self-signed, DER */
+  readonly trusted: readonly Uint8Array[]
+  /** kept by the caller across calls */
+  readonly cache?: ChainCache
+}
+
+/**
+ * Verifies an RFC 3161 token over `stamped`, offline: imprint, signer's certificate by its digest (RFC 5816), signature, and the authority's path at
+ * genTime ± accuracy, by the profile of `verifyPath` for timestamps. The present does not count: a token outlives its authority's certificate.
+ * Never throws on bad input. Revocation is decided by the caller.
+ */
+export function* verifyTimestampToken(
+  bytes: Uint8Array,
+  stamped: Uint8Array,
+  options: TimestampOptions,
+): Step<TimestampResult> {
+  const refuse = (code: TimestampCode, detail = ""): TimestampResult => ({ ok: false, code, detail })
+  const token = orMessage(() => parseTimestampToken(bytes))
+  if (typeof token === "string") return refuse("TIMESTAMP_MALFORMED", token)
+  const { info } = token
+  const { hash } = info.imprint
+  if (hash === undefined) return refuse("TIMESTAMP_MALFORMED", "an imprint outside SHA-2")
+  if (!bytesEqual(yield* digest(hash, stamped), info.imprint.digest)) return refuse("TIMESTAMP_IMPRINT_MISMATCH")
+
+  const signer = yield* findSigner(token)
+  if (signer === undefined) return refuse("TIMESTAMP_SIGNER_UNKNOWN")
+  if (!bytesEqual(yield* digest(token.hash, token.content), token.messageDigest))
+    return refuse("TIMESTAMP_SIGNATURE_INVALID", "the message digest is another")
+  if (!(yield* verifySignature(token.scheme, signer.spki, token.signedAttributes, token.signature)))
+    return refuse("TIMESTAMP_SIGNATURE_INVALID")
+
+  const chain = chainOf(signer, token.certificates, options.trusted)
+  const earliest = new Date(info.genTime.getTime() - info.accuracyMs)
+  const latest = new Date(info.genTime.getTime() + info.accuracyMs)
+  const path = yield* verifyPath(chain, {
+    trusted: options.trusted,
+    time: earliest,
+    until: latest,
+    use: "timestamps",
+    ...(options.cache && { cache: options.cache }),
+  })
+  if (!path.ok && path.code === "CHAIN_NOT_TRUSTED") return refuse("TIMESTAMP_NOT_TRUSTED")
+  if (!path.ok) return refuse("TIMESTAMP_CHAIN_INVALID", `${path.code}, certificate ${path.at + 1} of ${chain.length}`)
+  return { ok: true, genTime: info.genTime, earliest, latest, policy: info.policy, chain, token }
+}
+
+/** The certificate that the token names by issuer and serial, and by digest: a swapped one has another digest. */
+function* findSigner(token: TimestampToken): Step<Certificate | undefined> {
+  const { hash, digest: wanted } = token.signerDigest
+  for (const certificate of token.certificates)
+    if (isNamedSigner(token, certificate) && bytesEqual(yield* digest(hash, certificate.der), wanted))
+      return certificate
+  return undefined
+}
+
+/**
+ * The way up from the signer through what the token carries, in whatever order, to a trusted root, which a token may leave out. Names and key
+ * identifiers lead; `verifyPath` decides whether the way holds.
+ */
+function chainOf(
+  signer: Certificate,
+  carried: readonly Certificate[],
+  trusted: readonly Uint8Array[],
+): readonly Certificate[] {
+  const roots = trusted.flatMap((der) => {
+    const root = orMessage(() => parseCertificate(der))
+    return typeof root === "string" ? [] : [root]
+  })
+  const chain = [signer]
+  for (let top = signer; chain.length < MAX_PATH && !bytesEqual(top.issuer.der, top.subject.der); ) {
+    const next = [...roots, ...carried].find((candidate) => isIssuerOf(candidate, top))
+    if (next === undefined) break
+    chain.push(next)
+    top = next
+  }
+  return chain
+}
+
+function isIssuerOf(candidate: Certificate, certificate: Certificate): boolean {
+  if (!bytesEqual(candidate.subject.der, certificate.issuer.der)) return false
+  const wanted = certificate.authorityKeyIdentifier?.keyIdentifier
+  const keyId = candidate.subjectKeyIdentifier
+  return wanted === undefined || keyId === undefined || bytesEqual(wanted, keyId)
+}
+
+/** A decoder's refusal as text; any other error is a fault of this package and passes through. */
+function orMessage<T>(decode: () => T): T | string {
+  try {
+    return decode()
+  } catch (error) {
+    if (error instanceof FormatError) return error.message
+    throw error
+  }
+}
