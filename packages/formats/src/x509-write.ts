@@ -111,12 +111,15 @@ export function rootTbs(fields: RootFields): Uint8Array {
 /** To-be-signed bytes of an issuing CA's certificate. */
 export function issuingCaTbs(fields: IssuingCaFields): Uint8Array {
   return certificateTbs(fields, [
-    caExtension(fields.pathLength),
-    CA_KEY_USAGE,
-    subjectKeyIdExtension(fields.subjectKeyId),
+    ...issuingCaRequestExtensions(fields.subjectKeyId, fields.pathLength),
     authorityKeyIdExtension(fields.authorityKeyId),
     crlUrlExtension(fields.crlUrl),
   ])
+}
+
+/** What an issuing CA asks an outside authority for (PKCS #10); the authority adds what names itself. */
+export function issuingCaRequestExtensions(subjectKeyId: Uint8Array, pathLength: number): readonly Uint8Array[] {
+  return [caExtension(pathLength), CA_KEY_USAGE, subjectKeyIdExtension(subjectKeyId)]
 }
 
 /**
