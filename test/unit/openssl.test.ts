@@ -4,8 +4,9 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type { SignatureScheme } from "@sealwright/formats/algorithms"
 import { assembleCrl, crlTbs } from "@sealwright/formats/crl-write"
+import { assembleCsr, CSR_LABEL, csrInfo } from "@sealwright/formats/csr"
 import { pemEncode } from "@sealwright/formats/pem"
-import { subjectKeyIdentifier } from "@sealwright/formats/x509-write"
+import { issuingCaRequestExtensions, subjectKeyIdentifier } from "@sealwright/formats/x509-write"
 import { afterAll, describe, expect, test } from "vitest"
 import { at, makeIssuer, makeSigner, nameOf, type Signer, serialOf } from "../support/chains.ts"
 
@@ -85,6 +86,22 @@ describe.skipIf(!present)(`R31: OpenSSL as the judge of what we write (${version
       status: 2,
       text: expect.stringContaining("certificate revoked"),
     })
+  })
+
+  const REQUESTS: readonly SignatureScheme[] = [...SCHEMES.map(([scheme]) => scheme), "rsa-pkcs1-sha256", "ed25519"]
+  test.each(REQUESTS)("openssl req takes a request of an issuing CA: %s", (scheme) => {
+    const signer = makeSigner(scheme)
+    const extensions = issuingCaRequestExtensions(subjectKeyIdentifier(signer.keyId), 0)
+    const info = csrInfo({ subject: nameOf("Test Issuer"), spki: signer.spki, extensions })
+    const file = save(`${scheme}.csr`, CSR_LABEL, assembleCsr(info, scheme, signer.sign(info)))
+    const { status, text } = openssl("req", "-in", file, "-noout", "-verify", "-text")
+    expect({ status, text }).toMatchObject({ status: 0, text: expect.stringContaining("verify OK") })
+    expect(text).toContain("CA:TRUE, pathlen:0")
+    expect(text).toContain("Certificate Sign, CRL Sign")
+    expect(text).toMatch(/CN ?= ?Test Issuer/)
+    const bare = csrInfo({ subject: nameOf("Test Issuer"), spki: signer.spki, extensions: [] })
+    const empty = save(`${scheme}.bare.csr`, CSR_LABEL, assembleCsr(bare, scheme, signer.sign(bare)))
+    expect(openssl("req", "-in", empty, "-noout", "-verify")).toMatchObject({ status: 0 })
   })
 
   test("openssl crl reads a list of 100,000 entries to its end", () => {

@@ -120,10 +120,7 @@ export function rootTbs(fields: RootFields): Uint8Array {
  */
 export function issuingCaTbs(fields: IssuingCaFields): Uint8Array {
   return certificateTbs(fields, [
-    caExtension(fields.pathLength),
-    CA_KEY_USAGE,
-    CODE_KEY_PURPOSE,
-    subjectKeyIdExtension(fields.subjectKeyId),
+    ...issuingCaRequestExtensions(fields.subjectKeyId, fields.pathLength),
     authorityKeyIdExtension(fields.authorityKeyId),
     crlUrlExtension(fields.crlUrl),
   ])
@@ -138,6 +135,11 @@ export function timestampAuthorityTbs(fields: TimestampAuthorityFields): Uint8Ar
     authorityKeyIdExtension(fields.authorityKeyId),
     crlUrlExtension(fields.crlUrl),
   ])
+}
+
+/** What an issuing CA asks an outside authority for (PKCS #10); the authority adds what names itself. */
+export function issuingCaRequestExtensions(subjectKeyId: Uint8Array, pathLength: number): readonly Uint8Array[] {
+  return [caExtension(pathLength), CA_KEY_USAGE, CODE_KEY_PURPOSE, subjectKeyIdExtension(subjectKeyId)]
 }
 
 /**

@@ -7,9 +7,16 @@ import { type Actor, auditWrite } from "../ledger/audit.ts"
 import { keys } from "../ledger/keys.ts"
 import { firstPublicationHead } from "../ledger/publication.ts"
 import { deploymentItem, findDeployment, newIssuerWrites, readDeployment, readIssuer } from "../ledger/trust.ts"
-import { type TufDocument, tufDocumentItem, tufDocuments } from "../ledger/tuf-documents.ts"
-import type { Deployment, Issuer, ProfileAlgorithm } from "../model.ts"
-import type { Clock, KeyMaker, KeyReference, Table } from "../ports.ts"
+import {
+  newestTargets,
+  type TargetsDocument,
+  type TufDocument,
+  targetsDocumentItem,
+  tufDocumentItem,
+  tufDocuments,
+} from "../ledger/tuf-documents.ts"
+import type { Deployment, Issuer, ProfileAlgorithm, TufKeys } from "../model.ts"
+import type { Clock, Item, KeyMaker, KeyReference, Table } from "../ports.ts"
 import { noteChangeNow } from "../publish/changes.ts"
 import { trustBundleOf } from "../publish/lists.ts"
 import { fileOf, namedKey, rootMetadata, targetsMetadata, tufExpiry } from "../publish/tuf.ts"
@@ -83,7 +90,7 @@ export async function holdCeremony(ports: AdminPorts, request: CeremonyRequest, 
     { put: deploymentItem(deployment), if: { absent: true } },
     { put: firstPublicationHead(), if: { absent: true } },
     { put: tufDocumentItem("root", documents.root), if: { absent: true } },
-    { put: tufDocumentItem("targets", documents.targets), if: { absent: true } },
+    { put: targetsDocumentItem(documents.targets), if: { absent: true } },
     auditWrite(ports, actor, "ceremony", "deployment"),
   ])
   return result.committed ? deployment : sameNames(await readDeployment(ports.table), request)
@@ -92,33 +99,49 @@ export async function holdCeremony(ports: AdminPorts, request: CeremonyRequest, 
 /** The first root and targets, signed by their own keys here and nowhere else: the publisher holds neither (D13). */
 async function signTufDocuments(ports: AdminPorts, deployment: Deployment, now: Date) {
   const { tuf } = deployment
-  const bundle = canonicalJson(trustBundleJson(trustBundleOf(deployment)))
-  const root = rootMetadata(ports.digest, tuf, 1, now)
-  const targets = targetsMetadata(ports.digest, tuf, fileOf(ports.digest, bundle), 1, now)
-  return { root: await signTuf(ports, tuf.root, root), targets: await signTuf(ports, tuf.targets, targets) }
+  return {
+    root: await signTuf(ports, tuf.root, rootMetadata(ports.digest, tuf, 1, now)),
+    targets: await signTargets(ports, tuf, canonicalJson(trustBundleJson(trustBundleOf(deployment))), 1, now),
+  }
+}
+
+/** Targets that list this trust bundle, signed by the key that publishers do not hold. */
+async function signTargets(
+  ports: AdminPorts,
+  tuf: TufKeys,
+  trustBundle: Uint8Array,
+  version: number,
+  now: Date,
+): Promise<TargetsDocument> {
+  const signed = targetsMetadata(ports.digest, tuf, fileOf(ports.digest, trustBundle), version, now)
+  return { ...(await signTuf(ports, tuf.targets, signed)), trustBundle }
 }
 
 /** A repeated ceremony signs root and targets anew, one version up, once less than half of their life remains (R18). */
 async function renewTufDocuments(ports: AdminPorts, deployment: Deployment, actor: Actor): Promise<Deployment> {
   const now = wholeSeconds(ports.clock())
   const { tuf } = deployment
-  const bundle = canonicalJson(trustBundleJson(trustBundleOf(deployment)))
-  for (const role of ["root", "targets"] as const) {
-    const newest = (await tufDocuments(ports.table, role)).at(-1)
-    if (
-      newest === undefined ||
-      newest.expires.getTime() - now.getTime() > (tufExpiry(role, now).getTime() - now.getTime()) / 2
-    )
-      continue
-    const version = newest.version + 1
-    const signed =
-      role === "root"
-        ? rootMetadata(ports.digest, tuf, version, now)
-        : targetsMetadata(ports.digest, tuf, fileOf(ports.digest, bundle), version, now)
+  const due = (role: "root" | "targets", expires: Date) =>
+    expires.getTime() - now.getTime() <= (tufExpiry(role, now).getTime() - now.getTime()) / 2
+  const renew = async (role: "root" | "targets", version: number, put: Item) =>
     await noteChangeNow(ports.table, [
-      { put: tufDocumentItem(role, await signTuf(ports, tuf[role], signed)), if: { absent: true } },
+      { put, if: { absent: true } },
       auditWrite(ports, actor, `ceremony.renew.${role}`, `tuf/${version}.${role}.json`),
     ])
+  const root = (await tufDocuments(ports.table, "root")).at(-1)
+  if (root !== undefined && due("root", root.expires)) {
+    const version = root.version + 1
+    const signed = await signTuf(ports, tuf.root, rootMetadata(ports.digest, tuf, version, now))
+    await renew("root", version, tufDocumentItem("root", signed))
+  }
+  const targets = await newestTargets(ports.table)
+  if (due("targets", targets.expires)) {
+    const version = targets.version + 1
+    await renew(
+      "targets",
+      version,
+      targetsDocumentItem(await signTargets(ports, tuf, targets.trustBundle, version, now)),
+    )
   }
   return deployment
 }

@@ -1,12 +1,19 @@
+import { ServiceError } from "../errors.ts"
 import type { Item, Table } from "../ports.ts"
 import { Attributes } from "./attributes.ts"
 import { keys, queryAll } from "./keys.ts"
 
-/** A TUF document that only a ceremony signs. */
+/** A TUF document that only an admin's act signs. */
 export interface TufDocument {
   readonly version: number
   readonly expires: Date
   readonly bytes: Uint8Array
+}
+
+/** Targets and the trust bundle that they list, in one item: who reads one reads the other that belongs to it. */
+export interface TargetsDocument extends TufDocument {
+  /** trust-bundle.json as it is published */
+  readonly trustBundle: Uint8Array
 }
 
 export function tufDocumentItem(role: "root" | "targets", document: TufDocument): Item {
@@ -18,14 +25,40 @@ export function tufDocumentItem(role: "root" | "targets", document: TufDocument)
   }
 }
 
+export function targetsDocumentItem(document: TargetsDocument): Item {
+  return { ...tufDocumentItem("targets", document), trustBundle: document.trustBundle }
+}
+
+/** @throws ServiceError PRECONDITION_REQUIRED before the ceremony */
+export async function newestTargets(table: Table): Promise<TargetsDocument> {
+  const { items } = await table.query(keys.tufDocument("targets", 0).pk, { descending: true, limit: 1 })
+  const [item] = items
+  if (item === undefined) throw new ServiceError("PRECONDITION_REQUIRED", "the ceremony left no TUF targets")
+  return targetsFrom(item)
+}
+
+/** @throws Error when there is no such version: a damaged table */
+export async function readTargets(table: Table, version: number): Promise<TargetsDocument> {
+  const key = keys.tufDocument("targets", version)
+  const item = await table.get(key)
+  if (item === undefined) throw new Error(`damaged table: no ${key.pk} ${key.sk}`)
+  return targetsFrom(item)
+}
+
 /** All versions, oldest first: stale clients walk every root. */
 export async function tufDocuments(table: Table, role: "root" | "targets"): Promise<TufDocument[]> {
-  return (await queryAll(table, keys.tufDocument(role, 0).pk)).map((item) => {
-    const attributes = Attributes.of(item)
-    return {
-      version: attributes.number("version"),
-      expires: attributes.date("expires"),
-      bytes: attributes.bytes("bytes"),
-    }
-  })
+  return (await queryAll(table, keys.tufDocument(role, 0).pk)).map(documentFrom)
+}
+
+function documentFrom(item: Item): TufDocument {
+  const attributes = Attributes.of(item)
+  return {
+    version: attributes.number("version"),
+    expires: attributes.date("expires"),
+    bytes: attributes.bytes("bytes"),
+  }
+}
+
+function targetsFrom(item: Item): TargetsDocument {
+  return { ...documentFrom(item), trustBundle: Attributes.of(item).bytes("trustBundle") }
 }

@@ -9,6 +9,7 @@ import { listRevocations } from "../ledger/revocations.ts"
 import { listIssuers, readDeployment } from "../ledger/trust.ts"
 import type { Issuer, Revocation } from "../model.ts"
 import type { Digest, Objects, SigningKeys, Table } from "../ports.ts"
+import { MAX_EXPIRY_SEC } from "../sign/rules.ts"
 import { coveredSignatures } from "./expand.ts"
 
 export interface CrlPorts {
@@ -21,6 +22,12 @@ export interface CrlPorts {
 /** The freshness promised to stock clients (D14): seven days for issuers, thirty for the root, whose key is used seldom. */
 export const ISSUER_CRL_LIFETIME_SEC = 7 * 86_400
 export const ROOT_CRL_LIFETIME_SEC = 30 * 86_400
+
+/**
+ * How long after its issuer's end a list is still made: signatures outlive their certificates (R7, R8), and stock clients want a list in force
+ * for each. After that the last one stays.
+ */
+export const CRL_RETENTION_SEC = MAX_EXPIRY_SEC
 
 /** An unchanged list is signed anew once less than this part of its life remains. */
 const RENEW_BELOW = 2 / 3
@@ -54,10 +61,13 @@ export async function makeCrl(ports: CrlPorts, epoch: number, issuerKeyId: strin
   const entriesDigest = hexEncode(ports.digest("sha256", entriesInput(entries)))
   const lifetimeSec = issuer.issuerKeyId === root.issuerKeyId ? ROOT_CRL_LIFETIME_SEC : ISSUER_CRL_LIFETIME_SEC
   const previous = (await readCommit(ports.table, epoch - 1))?.crls.get(issuerKeyId)
-  if (previous?.entriesDigest === entriesDigest && remainingPart(previous, commit.date, lifetimeSec) > RENEW_BELOW)
-    return await recordCrl(ports.table, epoch, issuerKeyId, previous)
+  const unchanged = previous?.entriesDigest === entriesDigest
+  const retained = commit.date.getTime() <= issuer.notAfter.getTime() + CRL_RETENTION_SEC * 1000
+  if (previous !== undefined)
+    if (!retained || (unchanged && remainingPart(previous, commit.date, lifetimeSec) > RENEW_BELOW))
+      return await recordCrl(ports.table, epoch, issuerKeyId, previous)
 
-  const nextUpdate = new Date(Math.min(commit.date.getTime() + lifetimeSec * 1000, issuer.notAfter.getTime()))
+  const nextUpdate = new Date(commit.date.getTime() + lifetimeSec * 1000)
   const tbs = crlTbs({
     issuer: parseCertificate(issuer.certificate).subject.der,
     scheme: issuer.key.scheme,
@@ -67,7 +77,7 @@ export async function makeCrl(ports: CrlPorts, epoch: number, issuerKeyId: strin
     authorityKeyId: keyIdentifier(ports.digest, issuer.key.spki),
     entries,
   })
-  const signature = await signUnlessSpared(ports, issuer, tbs, previous?.entriesDigest === entriesDigest)
+  const signature = await signUnlessSpared(ports, issuer, tbs, unchanged)
   if (signature === undefined && previous !== undefined)
     return await recordCrl(ports.table, epoch, issuerKeyId, previous)
   if (signature === undefined) throw new ServiceError("KEY_NOT_USABLE", `issuer ${issuer.name} never had a CRL`)

@@ -7,7 +7,7 @@ import { encodeMetadata, signedBytes } from "@sealwright/formats/tuf-encode"
 import { ServiceError } from "../errors.ts"
 import { type EpochCommit, readCommit, recordSignature } from "../ledger/epochs.ts"
 import { readDeployment } from "../ledger/trust.ts"
-import { tufDocuments } from "../ledger/tuf-documents.ts"
+import { readTargets, tufDocuments } from "../ledger/tuf-documents.ts"
 import type { Clock, Digest, KeyReference, ObjectHeaders, Objects, RunStep, SigningKeys, Table } from "../ports.ts"
 import { stagedCrlKey } from "./crl.ts"
 import { decodePlan, MAX_PLAN_BYTES, type Plan } from "./plan.ts"
@@ -95,10 +95,9 @@ export async function makeEdition(ports: PublishPorts, epoch: number): Promise<E
   const registryTargets = new Map([addTarget("registry/registry.json", utf8(JSON.stringify(plan.registry)))])
   addTarget("trust-bundle.json", canonicalJson(plan.trustBundle))
 
-  const targets = (await tufDocuments(ports.table, "targets")).at(-1)
-  if (targets === undefined) throw new ServiceError("PRECONDITION_REQUIRED", "the ceremony left no TUF targets")
+  const targets = await readTargets(ports.table, plan.tuf.targets)
   immutable.set(`tuf/${targets.version}.targets.json`, { bytes: targets.bytes, headers: OBJECT_HEADERS.metadata })
-  for (const root of await tufDocuments(ports.table, "root"))
+  for (const root of (await tufDocuments(ports.table, "root")).filter(({ version }) => version <= plan.tuf.root))
     immutable.set(`tuf/${root.version}.root.json`, { bytes: root.bytes, headers: OBJECT_HEADERS.metadata })
 
   const meta = new Map<string, MetaFile>([

@@ -3,9 +3,9 @@ import { allowListJson, revocationListJson } from "@sealwright/formats/revocatio
 import { anyJson, array, integer, object, string } from "@sealwright/formats/shape"
 import { type JsonObject, parseJson } from "@sealwright/formats/strict-json"
 import { formatTime, parseTime } from "@sealwright/formats/time"
-import { registryJson, trustBundleJson } from "@sealwright/formats/trust-bundle"
+import { MAX_TRUST_BUNDLE_BYTES, registryJson } from "@sealwright/formats/trust-bundle"
 import type { Digest } from "../ports.ts"
-import { planAllowList, planRegistry, planRevocationList, trustBundleOf } from "./lists.ts"
+import { planAllowList, planRegistry, planRevocationList } from "./lists.ts"
 import { notationTree } from "./notation-tree.ts"
 import type { Snapshot } from "./snapshot.ts"
 
@@ -24,12 +24,15 @@ export interface Plan {
   readonly revocations: JsonObject
   readonly allow: JsonObject
   readonly registry: JsonObject
+  /** trust-bundle.json, as the targets role signed it */
   readonly trustBundle: JsonObject
+  /** versions of the documents that admins sign, as they were when the plan was made: newer ones wait for the next epoch */
+  readonly tuf: { readonly root: number; readonly targets: number }
   readonly notation: JsonObject
 }
 
 export function planOf(snapshot: Snapshot, previousList: string): Plan {
-  const { deployment, issuers } = snapshot
+  const { deployment, issuers, targets } = snapshot
   return {
     epoch: snapshot.epoch,
     date: snapshot.date,
@@ -37,7 +40,8 @@ export function planOf(snapshot: Snapshot, previousList: string): Plan {
     revocations: revocationListJson(planRevocationList(snapshot, previousList)),
     allow: allowListJson(planAllowList(snapshot)),
     registry: registryJson(planRegistry(snapshot)),
-    trustBundle: trustBundleJson(trustBundleOf(deployment)),
+    trustBundle: parseJson(targets.trustBundle, { maxBytes: MAX_TRUST_BUNDLE_BYTES }) as JsonObject,
+    tuf: { root: snapshot.tufRoot, targets: targets.version },
     notation: notationTree(snapshot),
   }
 }
@@ -61,6 +65,7 @@ const planShape = object({
   allow: anyJson,
   registry: anyJson,
   trustBundle: anyJson,
+  tuf: object({ root: integer(1), targets: integer(1) }),
   notation: anyJson,
 })
 

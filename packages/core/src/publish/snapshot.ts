@@ -3,6 +3,7 @@ import { queryAll } from "../ledger/keys.ts"
 import { nextNumber, settledVoids, unsettledLeases } from "../ledger/leases.ts"
 import { listRevocations } from "../ledger/revocations.ts"
 import { listIssuers, listProfiles, readDeployment } from "../ledger/trust.ts"
+import { newestTargets, type TargetsDocument, tufDocuments } from "../ledger/tuf-documents.ts"
 import type { Allowance, Deployment, Issuer, Profile, Revocation } from "../model.ts"
 import type { Table } from "../ports.ts"
 import { type CoveredSignature, coveredSignatures } from "./expand.ts"
@@ -23,6 +24,9 @@ export interface Snapshot {
     { readonly coveredBelow: number; readonly void: readonly (readonly [number, number])[] }
   >
   readonly allowances: readonly Allowance[]
+  /** version of the newest TUF root */
+  readonly tufRoot: number
+  readonly targets: TargetsDocument
 }
 
 /** @param epoch closed: whatever was acknowledged for it is durable, and nothing can join (D4) */
@@ -46,6 +50,8 @@ export async function takeSnapshot(table: Table, epoch: number, date: Date): Pro
     covered,
     numbers: await readNumbers(table, issuers),
     allowances,
+    tufRoot: (await tufDocuments(table, "root")).length,
+    targets: await newestTargets(table),
   }
 }
 
