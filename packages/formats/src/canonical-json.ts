@@ -32,7 +32,7 @@ function encode(value: JsonValue, depth: number): string {
 }
 
 function quote(text: string): string {
-  return `"${text.replace(/["\\]/g, "\\$&")}"`
+  return /["\\]/.test(text) ? `"${text.replace(/["\\]/g, "\\$&")}"` : `"${text}"`
 }
 
 /** UTF-16 units compare as their code points once surrogates are moved above U+E000..U+FFFF. */
