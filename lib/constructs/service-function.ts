@@ -1,12 +1,14 @@
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { AssetHashType, DockerImage, type Duration, RemovalPolicy } from "aws-cdk-lib"
+import type { IVpc } from "aws-cdk-lib/aws-ec2"
 import { Effect, type IRole, PolicyStatement, Role, ServicePrincipal } from "aws-cdk-lib/aws-iam"
 import {
   Architecture,
   type AssetCode,
   Code,
   Function as LambdaFunction,
+  type LayerVersion,
   Runtime,
   Tracing,
 } from "aws-cdk-lib/aws-lambda"
@@ -14,7 +16,18 @@ import { LogGroup, RetentionDays } from "aws-cdk-lib/aws-logs"
 import { Construct } from "constructs"
 import { buildSync } from "esbuild"
 import { BUNDLING } from "../../scripts/bundling.ts"
+import type { HsmNetwork } from "./hsm-network.ts"
 import { acknowledgeWildcards } from "./wildcards.ts"
+
+/** As AWSLambdaVPCAccessExecutionRole has them. */
+const NETWORK_INTERFACES = [
+  "ec2:CreateNetworkInterface",
+  "ec2:DescribeNetworkInterfaces",
+  "ec2:DescribeSubnets",
+  "ec2:DeleteNetworkInterface",
+  "ec2:AssignPrivateIpAddresses",
+  "ec2:UnassignPrivateIpAddresses",
+]
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
 
@@ -29,6 +42,15 @@ export interface ServiceFunctionProps {
   readonly reservedConcurrency?: number | undefined
   /** default: the runtime's own: two retries of an event, within six hours */
   readonly events?: { readonly retryAttempts: number; readonly maxEventAge: Duration }
+  /** what a function with keys in HSMs needs. Default: none */
+  readonly hsm?: HsmAttachment | undefined
+}
+
+export interface HsmAttachment {
+  readonly vpc: IVpc
+  readonly network: HsmNetwork
+  readonly layer: LayerVersion
+  readonly architecture: Architecture
 }
 
 /**
@@ -56,7 +78,7 @@ export class ServiceFunction extends Construct {
       code: bundle(props.name),
       handler: "index.handler",
       runtime: Runtime.NODEJS_24_X,
-      architecture: Architecture.ARM_64,
+      architecture: props.hsm?.architecture ?? Architecture.ARM_64,
       memorySize: props.memoryMiB ?? 512,
       timeout: props.timeout,
       tracing: Tracing.DISABLED,
@@ -64,7 +86,17 @@ export class ServiceFunction extends Construct {
       logGroup: this.logGroup,
       ...(props.reservedConcurrency !== undefined && { reservedConcurrentExecutions: props.reservedConcurrency }),
       ...props.events,
+      ...(props.hsm && {
+        vpc: props.hsm.vpc,
+        vpcSubnets: props.hsm.network.subnets,
+        securityGroups: [...props.hsm.network.securityGroups],
+        layers: [props.hsm.layer],
+      }),
     })
+    if (props.hsm)
+      this.allow(NETWORK_INTERFACES, ["*"], {
+        because: "Lambda puts the function into the VPC in its role's name; these actions take no narrower resource.",
+      })
   }
 
   /**

@@ -1,15 +1,19 @@
 import { Duration, Stack } from "aws-cdk-lib"
 import { Rule, RuleTargetInput, Schedule } from "aws-cdk-lib/aws-events"
 import { LambdaFunction as FunctionTarget } from "aws-cdk-lib/aws-events-targets"
+import { Architecture } from "aws-cdk-lib/aws-lambda"
 import type { ITopic } from "aws-cdk-lib/aws-sns"
 import { Construct } from "constructs"
 import type { FunctionName } from "../../functions/routes.ts"
 import { AccessPolicies } from "./access-policies.ts"
 import { ServiceAlarms } from "./alarms.ts"
+import { HsmNetwork } from "./hsm-network.ts"
 import { ServiceApi, type Throttle } from "./http-api.ts"
+import type { KeyHome, Pkcs11KeyHome } from "./key-home.ts"
 import { LedgerTable } from "./ledger-table.ts"
+import { LAYER_ROOT, Pkcs11Layer } from "./pkcs11-layer.ts"
 import { Publication, type PublicHost } from "./publication.ts"
-import { ServiceFunction, type ServiceFunctionProps } from "./service-function.ts"
+import { type HsmAttachment, ServiceFunction, type ServiceFunctionProps } from "./service-function.ts"
 import { SigningKeys } from "./signing-keys.ts"
 
 export interface SigningServiceProps {
@@ -28,6 +32,8 @@ export interface SigningServiceProps {
    * Default: true; an account with a limit below 111 can't have it.
    */
   readonly reserveConcurrency?: boolean
+  /** where the private keys of root, issuers and held profiles live; for ever. Default: `awsKms()` */
+  readonly keyHome?: KeyHome
 }
 
 /** API Gateway waits 30 seconds. */
@@ -57,9 +63,12 @@ export class SigningService extends Construct {
       ...(props.host && { host: props.host }),
     })
     this.keys = new SigningKeys(this, "Keys", name)
-    this.functions = this.#makeFunctions(props.reserveConcurrency ?? true)
+    const home = props.keyHome?.kind === "pkcs11" ? props.keyHome : undefined
+    this.functions = this.#makeFunctions(props.reserveConcurrency ?? true, home && this.#attach(home))
     this.#grant()
     this.#configure(name)
+    if (home) this.#giveHsm(home)
+    else this.#giveKms()
     this.api = new ServiceApi(this, "Api", {
       functions: this.functions,
       throttle: props.throttle ?? { rate: 100, burst: 200 },
@@ -74,7 +83,7 @@ export class SigningService extends Construct {
     })
   }
 
-  #makeFunctions(reserve: boolean): Record<FunctionName, ServiceFunction> {
+  #makeFunctions(reserve: boolean, hsm: HsmAttachment | undefined): Record<FunctionName, ServiceFunction> {
     const make = (id: string, props: ServiceFunctionProps) => new ServiceFunction(this, id, props)
     const short = { timeout: BEHIND_API }
     return {
@@ -83,6 +92,7 @@ export class SigningService extends Construct {
         name: "sign",
         description: "Sealwright: signs and records",
         memoryMiB: 1024,
+        hsm,
       }),
       records: make("Records", { ...short, name: "records", description: "Sealwright: reads records" }),
       revoke: make("Revoke", {
@@ -91,7 +101,7 @@ export class SigningService extends Construct {
         description: "Sealwright: revokes",
         reservedConcurrency: reserve ? REVOKE_RESERVE : undefined,
       }),
-      admin: make("Admin", { ...short, name: "admin", description: "Sealwright: set-up, issuers, profiles" }),
+      admin: make("Admin", { ...short, name: "admin", description: "Sealwright: set-up, issuers, profiles", hsm }),
       publish: make("Publish", {
         name: "publish",
         description: "Sealwright: publishes lists and trust metadata",
@@ -107,6 +117,7 @@ export class SigningService extends Construct {
         description: "Sealwright: signs CRLs of committed epochs",
         timeout: CRL_TIME,
         memoryMiB: 1024,
+        hsm,
       }),
     }
   }
@@ -123,11 +134,8 @@ export class SigningService extends Construct {
     this.ledger.grant(publish, ...write, "DeleteItem")
     this.ledger.grant(crl, ...write)
 
-    this.keys.grantSign(sign, "issuer", "held")
-    this.keys.grantSign(admin, "root", "issuer", "tuf-root", "tuf-targets")
     this.keys.grantCreate(admin)
     this.keys.grantSign(publish, "tuf-lists", "tuf-registry", "tuf-snapshot", "tuf-timestamp")
-    this.keys.grantSign(crl, "root", "issuer")
 
     this.publication.grantRead(records, "trees/*")
     this.publication.grantRead(publish, "tuf/*", "crl/*", "trees/*", "staging/*")
@@ -136,6 +144,31 @@ export class SigningService extends Construct {
 
     for (const caller of [revoke, admin]) grantInvoke(caller, publish)
     grantInvoke(publish, crl)
+  }
+
+  #attach(home: Pkcs11KeyHome): HsmAttachment {
+    const architecture = home.architecture ?? Architecture.ARM_64
+    const { layer } = new Pkcs11Layer(this, "Pkcs11", { ...home, architecture })
+    return { vpc: home.vpc, network: new HsmNetwork(this, "HsmNetwork", home), layer, architecture }
+  }
+
+  #giveKms(): void {
+    const { sign, admin, crl } = this.functions
+    this.keys.grantSign(sign, "issuer", "held")
+    this.keys.grantSign(admin, "root", "issuer", "tuf-root", "tuf-targets")
+    this.keys.grantSign(crl, "root", "issuer")
+  }
+
+  /** The same three read the PIN when they log in to the HSMs. */
+  #giveHsm(home: Pkcs11KeyHome): void {
+    this.keys.grantSign(this.functions.admin, "tuf-root", "tuf-targets")
+    for (const user of [this.functions.sign, this.functions.admin, this.functions.crl]) {
+      home.pin.grantRead(user.role)
+      user.function.addEnvironment("SEALWRIGHT_PKCS11_MODULE", home.module)
+      user.function.addEnvironment("SEALWRIGHT_PKCS11_PACKAGES", `${LAYER_ROOT}/nodejs`)
+      user.function.addEnvironment("SEALWRIGHT_PKCS11_TOKEN", home.tokenLabel)
+      user.function.addEnvironment("SEALWRIGHT_PKCS11_PIN", `secretsmanager:${home.pin.secretArn}`)
+    }
   }
 
   /** Each function knows what it uses, and no more. */
