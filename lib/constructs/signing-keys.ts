@@ -7,6 +7,7 @@ export const PURPOSES = [
   "root",
   "issuer",
   "held",
+  "timestamp",
   "tuf-root",
   "tuf-targets",
   "tuf-lists",

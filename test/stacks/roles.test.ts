@@ -103,7 +103,7 @@ describe("roles of the functions (D13, M15)", () => {
     for (const action of ["kms:CreateKey", "kms:TagResource"]) {
       const [statement, ...others] = allowed("admin", action)
       expect(others).toEqual([])
-      expect(statement?.Condition.StringEquals["aws:RequestTag/sealwright:purpose"]).toHaveLength(9)
+      expect(statement?.Condition.StringEquals["aws:RequestTag/sealwright:purpose"]).toHaveLength(10)
       expect(statement?.Condition["ForAllValues:StringEquals"]["aws:TagKeys"]).toEqual([
         "sealwright:stack",
         "sealwright:purpose",

@@ -51,6 +51,11 @@ export const ERROR_CODES = {
     retry: false,
     remedy: "Give the SHA-256 thumbprint of a certificate that this deployment issued or uses.",
   },
+  TIMESTAMP_AUTHORITY_MISSING: {
+    kind: "missing",
+    retry: false,
+    remedy: "Make a timestamp authority with `sealwright timestamp authority create`.",
+  },
   NOT_PUBLISHED: { kind: "missing", retry: true, remedy: "Nothing is published yet: run a publication first." },
   CALLER_NOT_LISTED: {
     kind: "denied",

@@ -43,6 +43,22 @@ export interface Issuer {
   readonly createdAt: Date
 }
 
+/** OpenSSL's timestamp code knows no RSASSA-PSS, so RSA signs tokens by PKCS #1 v1.5. */
+export type TimestampAlgorithm = "ecdsa-p256-sha256" | "ecdsa-p384-sha384" | "rsa-pkcs1-sha384"
+
+/** One key that signs timestamps, and nothing else, with its certificate below the root (D13). A successor is the next generation. */
+export interface TimestampAuthority {
+  /** from 1 */
+  readonly generation: number
+  readonly key: KeyReference
+  readonly certificate: Uint8Array
+  /** certificates above, up to and with the root, DER */
+  readonly chain: readonly Uint8Array[]
+  readonly notBefore: Date
+  readonly notAfter: Date
+  readonly state: "active" | "revoked"
+}
+
 export type KeyMode = "ephemeral" | "held"
 export type ProfileAlgorithm = "ecdsa-p256-sha256" | "ecdsa-p384-sha384" | "rsa-pss-sha384"
 

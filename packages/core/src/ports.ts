@@ -16,6 +16,7 @@ export const KEY_PURPOSES = [
   "root",
   "issuer",
   "held",
+  "timestamp",
   "tuf-root",
   "tuf-targets",
   "tuf-lists",

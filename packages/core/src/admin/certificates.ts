@@ -1,6 +1,13 @@
 import { hexEncode } from "@sealwright/formats/bytes"
 import { parseCertificate } from "@sealwright/formats/x509"
-import { assembleCertificate, distinguishedName, issuingCaTbs, leafTbs, rootTbs } from "@sealwright/formats/x509-write"
+import {
+  assembleCertificate,
+  distinguishedName,
+  issuingCaTbs,
+  leafTbs,
+  rootTbs,
+  timestampAuthorityTbs,
+} from "@sealwright/formats/x509-write"
 import type { Deployment, Issuer, Profile } from "../model.ts"
 import type { Digest, KeyReference, RandomBytes, SigningKeys } from "../ports.ts"
 
@@ -89,6 +96,30 @@ export async function certifyIssuer(
     subjectKeyId: keyIdentifier(ports.digest, key.spki),
     authorityKeyId: keyIdentifier(ports.digest, root.key.spki),
     pathLength: 0,
+    crlUrl: crlUrl(names.crlHost, root.issuerKeyId),
+  })
+  return assembleCertificate(tbs, root.key.scheme, await ports.keys.sign(root.key, tbs))
+}
+
+/** The certificate of a timestamp authority: directly below the root, so that no issuer's key can make one. */
+export async function certifyTimestampAuthority(
+  ports: CertifyPorts,
+  root: Issuer,
+  key: KeyReference,
+  names: Names,
+  notBefore: Date,
+  notAfter: Date,
+): Promise<Uint8Array> {
+  const tbs = timestampAuthorityTbs({
+    serial: randomSerial(ports.random),
+    scheme: root.key.scheme,
+    issuer: parseCertificate(root.certificate).subject.der,
+    notBefore,
+    notAfter,
+    subject: subjectName(names, `${names.organisation} timestamps`),
+    spki: key.spki,
+    subjectKeyId: keyIdentifier(ports.digest, key.spki),
+    authorityKeyId: keyIdentifier(ports.digest, root.key.spki),
     crlUrl: crlUrl(names.crlHost, root.issuerKeyId),
   })
   return assembleCertificate(tbs, root.key.scheme, await ports.keys.sign(root.key, tbs))

@@ -5,6 +5,7 @@ import type { Item, Key, QueryRange, Table } from "../ports.ts"
 export const keys = {
   deployment: { pk: "deployment", sk: "deployment" },
   issuer: (name: string): Key => ({ pk: "issuers", sk: name }),
+  timestampAuthority: (generation: number): Key => ({ pk: "timestamp-authorities", sk: padNumber(generation) }),
   /** the next free number of an issuer */
   numbers: (issuerKeyId: string): Key => ({ pk: `numbers#${issuerKeyId}`, sk: "next" }),
   profile: (name: string): Key => ({ pk: "profiles", sk: name }),

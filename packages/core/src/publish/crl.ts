@@ -130,9 +130,9 @@ async function crlEntries(
       const revoked = issuers.find(({ issuerKeyId }) => issuerKeyId === target.issuerKeyId)
       if (revoked !== undefined) add(hexEncode(parseCertificate(revoked.certificate).serialBytes), revocation)
     }
-    if (issuer === root) continue
     if ((target.kind === "signature" || target.kind === "certificate") && target.issuerKeyId === issuer.issuerKeyId)
       add(target.serialHex, revocation)
+    if (issuer === root) continue
     for (const signature of await coveredSignatures(table, revocation, issuers, false))
       if (signature.issuerKeyId === issuer.issuerKeyId) add(signature.serialHex, revocation)
   }

@@ -6,6 +6,7 @@ import { type Actor, auditWrite } from "../ledger/audit.ts"
 import { keys } from "../ledger/keys.ts"
 import { findRecord } from "../ledger/records.ts"
 import { findRevocation, revocationItem } from "../ledger/revocations.ts"
+import { listTimestampAuthorities, revokeTimestampAuthority } from "../ledger/timestamp-authorities.ts"
 import { listIssuers, listProfiles, readDeployment, readIssuer, readProfile, replaceProfile } from "../ledger/trust.ts"
 import type { CrlReason, Profile, Revocation, RevocationTarget } from "../model.ts"
 import type { Clock, Digest, RandomBytes, Table, Write } from "../ports.ts"
@@ -144,13 +145,21 @@ async function resolve(ports: RevokePorts, target: RevocationRequestTarget): Pro
   }
 }
 
-/** Certificates that are revoked by thumbprint: issuing CAs and the shared certificates of held keys. */
+/** Certificates that are revoked by thumbprint: issuing CAs, timestamp authorities and the shared certificates of held keys. */
 async function resolveCertificate(ports: RevokePorts, thumbprint: string): Promise<RevocationTarget> {
   const { root } = await readDeployment(ports.table)
   const issuers = await listIssuers(ports.table)
   const matches = (der: Uint8Array) => hexEncode(ports.digest("sha256", der)) === thumbprint
   const issuer = issuers.find(({ certificate }) => matches(certificate))
   if (issuer !== undefined) return { kind: "issuer", issuer: issuer.name, issuerKeyId: issuer.issuerKeyId }
+  const authority = (await listTimestampAuthorities(ports.table)).find(({ certificate }) => matches(certificate))
+  if (authority !== undefined)
+    return {
+      kind: "certificate",
+      thumbprint,
+      issuerKeyId: root.issuerKeyId,
+      serialHex: hexEncode(parseCertificate(authority.certificate).serialBytes),
+    }
   for (const { held, issuer: name } of await listProfiles(ports.table)) {
     if (held === undefined || !matches(held.certificate)) continue
     const issuerKeyId = issuers.find((candidate) => candidate.name === name)?.issuerKeyId ?? root.issuerKeyId
@@ -178,9 +187,10 @@ async function forbid(ports: RevokePorts, revocation: Revocation, now: Date): Pr
     case "profile":
       return changeState(await readProfile(table, target.profile), "revoked", now)
     case "certificate": {
-      const holder = (await listProfiles(table)).find(
-        ({ held }) => held !== undefined && hexEncode(ports.digest("sha256", held.certificate)) === target.thumbprint,
-      )
+      const isTarget = (der: Uint8Array) => hexEncode(ports.digest("sha256", der)) === target.thumbprint
+      const authority = (await listTimestampAuthorities(table)).find(({ certificate }) => isTarget(certificate))
+      if (authority !== undefined) return [revokeTimestampAuthority(authority)]
+      const holder = (await listProfiles(table)).find(({ held }) => held !== undefined && isTarget(held.certificate))
       return holder === undefined ? [] : changeState(holder, "revoked", now)
     }
     case "principal":
