@@ -36,10 +36,22 @@ export interface Issuer {
   readonly certificate: Uint8Array
   /** certificates above, up to and with the root, DER; empty for the root itself */
   readonly chain: readonly Uint8Array[]
+  /** certified by an outside authority, whose root is not the deployment's own */
+  readonly external: boolean
   readonly notAfter: Date
   readonly state: "active" | "retired" | "revoked"
   /** where this issuer's numbering starts; random, so that a number says nothing of volume */
   readonly firstNumber: number
+  readonly createdAt: Date
+}
+
+/** An issuer's key before an outside authority has certified it: it signs nothing but its own request. */
+export interface PendingIssuer {
+  readonly name: string
+  readonly issuerKeyId: string
+  readonly key: KeyReference
+  /** PKCS #10, DER */
+  readonly request: Uint8Array
   readonly createdAt: Date
 }
 

@@ -1,8 +1,17 @@
 import { hexEncode } from "@sealwright/formats/bytes"
+import { assembleCsr, csrInfo } from "@sealwright/formats/csr"
 import { parseCertificate } from "@sealwright/formats/x509"
-import { assembleCertificate, distinguishedName, issuingCaTbs, leafTbs, rootTbs } from "@sealwright/formats/x509-write"
+import {
+  assembleCertificate,
+  distinguishedName,
+  issuingCaRequestExtensions,
+  issuingCaTbs,
+  leafTbs,
+  rootTbs,
+} from "@sealwright/formats/x509-write"
 import type { Deployment, Issuer, Profile } from "../model.ts"
 import type { Digest, KeyReference, RandomBytes, SigningKeys } from "../ports.ts"
+import { refuseOutliving } from "./issuer-chain.ts"
 
 export interface CertifyPorts {
   readonly keys: SigningKeys
@@ -22,6 +31,11 @@ export function issuerKeyId(digest: Digest, spki: Uint8Array): string {
 
 export function keyIdentifier(digest: Digest, spki: Uint8Array): Uint8Array {
   return digest("sha256", spki).subarray(0, 20)
+}
+
+/** What names the issuer's key in all that it signs: its certificate's own identifier, since an outside authority may have made it its own way. */
+export function authorityKeyId(digest: Digest, issuer: Pick<Issuer, "certificate" | "key">): Uint8Array {
+  return parseCertificate(issuer.certificate).subjectKeyIdentifier ?? keyIdentifier(digest, issuer.key.spki)
 }
 
 /** Where a certificate of this issuer tells clients to look for its CRL: plain http, since stock clients fetch no other (D7). */
@@ -78,6 +92,7 @@ export async function certifyIssuer(
   notBefore: Date,
   notAfter: Date,
 ): Promise<Uint8Array> {
+  refuseOutliving(notAfter, root.notAfter, `issuer ${name}`)
   const tbs = issuingCaTbs({
     serial: randomSerial(ports.random),
     scheme: root.key.scheme,
@@ -87,11 +102,23 @@ export async function certifyIssuer(
     subject: subjectName(names, name),
     spki: key.spki,
     subjectKeyId: keyIdentifier(ports.digest, key.spki),
-    authorityKeyId: keyIdentifier(ports.digest, root.key.spki),
+    authorityKeyId: authorityKeyId(ports.digest, root),
     pathLength: 0,
     crlUrl: crlUrl(names.crlHost, root.issuerKeyId),
   })
   return assembleCertificate(tbs, root.key.scheme, await ports.keys.sign(root.key, tbs))
+}
+
+/** What asks an outside authority for the certificate of an issuing CA: PKCS #10, DER, signed by the key itself. */
+export async function requestCertificate(
+  ports: Pick<CertifyPorts, "keys" | "digest">,
+  key: KeyReference,
+  names: Names,
+  name: string,
+): Promise<Uint8Array> {
+  const extensions = issuingCaRequestExtensions(keyIdentifier(ports.digest, key.spki), 0)
+  const info = csrInfo({ subject: subjectName(names, name), spki: key.spki, extensions })
+  return assembleCsr(info, key.scheme, await ports.keys.sign(key, info))
 }
 
 /** The certificate of one signature (serial from its number) or of a held key (random serial); the issuer's key signs it. */
@@ -107,6 +134,7 @@ export async function certifyLeaf(
     readonly notAfter: Date
   },
 ): Promise<Uint8Array> {
+  refuseOutliving(leaf.notAfter, issuer.notAfter, `a certificate of profile ${leaf.profile}`)
   const tbs = leafTbs({
     serial: leaf.serial,
     scheme: issuer.key.scheme,
@@ -116,7 +144,7 @@ export async function certifyLeaf(
     subject: subjectName(names, leaf.profile),
     spki: leaf.spki,
     subjectKeyId: keyIdentifier(ports.digest, leaf.spki),
-    authorityKeyId: keyIdentifier(ports.digest, issuer.key.spki),
+    authorityKeyId: authorityKeyId(ports.digest, issuer),
     email: `${leaf.profile}@${names.identityHost}`,
     issuerUrl: identityIssuerUrl(names.identityHost),
     crlUrl: crlUrl(names.crlHost, issuer.issuerKeyId),
