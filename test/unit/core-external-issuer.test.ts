@@ -1,4 +1,5 @@
 import { createIssuer } from "@sealwright/core/admin/ceremony"
+import { subjectName } from "@sealwright/core/admin/certificates"
 import { activateIssuer, requestIssuer } from "@sealwright/core/admin/external"
 import { findPendingIssuer, listPendingIssuers, readDeployment, readIssuer } from "@sealwright/core/ledger/trust"
 import { newestTargets } from "@sealwright/core/ledger/tuf-documents"
@@ -44,7 +45,12 @@ async function activated() {
 }
 
 /** What a deployer decides who trusts whatever roots the trust bundle has. */
-function verdictOf(service: ReturnType<typeof createService>, envelope: Uint8Array, digest: string) {
+function verdictOf(
+  service: ReturnType<typeof createService>,
+  envelope: Uint8Array,
+  digest: string,
+  profile = "release",
+) {
   const objects = service.memory.objects.dump()
   const marker = utf8(JSON.stringify({ mediaType: BUNDLE_TYPE }))
   const now = service.ports.clock()
@@ -58,7 +64,7 @@ function verdictOf(service: ReturnType<typeof createService>, envelope: Uint8Arr
   const policy = {
     trustPolicy: {
       trustStore: [{ trustedRoots: [{ root: NAMES.tufUrl }] }],
-      trustedIdentities: [`release@${NAMES.identityHost}`],
+      trustedIdentities: [`${profile}@${NAMES.identityHost}`],
     },
   }
   const loaded = loadTrustPolicy(utf8(JSON.stringify(policy)), () => undefined)
@@ -197,6 +203,23 @@ describe("an issuer that an outside authority certifies (R5, R31)", () => {
       "issuer.create",
       "issuer.request",
     ])
+  })
+
+  test("a profile may be called as its issuer is, unless the authority gave the issuer that very name", async () => {
+    const { service, activate } = await requested()
+    await activate({ issuer: { subject: subjectName(NAMES, "release") } })
+    await expect(service.profile("release", { issuer: "corp" })).rejects.toThrow(withCode("ALREADY_EXISTS"))
+    for (const [name, issuer] of [
+      ["corp", "corp"],
+      ["ci", "ci"],
+    ] as const) {
+      await service.profile(name, { issuer })
+      const [outcome] = await service.signer()(signRequest(["a"], { profile: name }))
+      if (outcome === undefined || !("signed" in outcome)) throw new Error("not signed")
+      await service.publish()
+      const bytes = outcome.signed.envelopes[0]?.bytes as Uint8Array
+      expect(verdictOf(service, bytes, outcome.signed.subject.digest, name).code).toBe("ACCEPTED")
+    }
   })
 
   test("two that are activated at once both stand in the trust bundle", async () => {

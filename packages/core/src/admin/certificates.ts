@@ -57,6 +57,11 @@ export function subjectName(names: Names, commonName: string): Uint8Array {
   })
 }
 
+/** Name of an issuing CA. No profile can have it, since a slug has no blanks: a chain in which two certificates share a name is no chain. */
+export function issuerSubject(names: Names, issuer: string): Uint8Array {
+  return subjectName(names, `${issuer} issuing CA`)
+}
+
 /** A positive random serial for certificates that have no number: roots, issuers, held keys. First byte 0x02..0x7f, never a leaf's 0x01. */
 export function randomSerial(random: RandomBytes): Uint8Array {
   const serial = random(SERIAL_BYTES)
@@ -99,7 +104,7 @@ export async function certifyIssuer(
     issuer: parseCertificate(root.certificate).subject.der,
     notBefore,
     notAfter,
-    subject: subjectName(names, name),
+    subject: issuerSubject(names, name),
     spki: key.spki,
     subjectKeyId: keyIdentifier(ports.digest, key.spki),
     authorityKeyId: authorityKeyId(ports.digest, root),
@@ -117,7 +122,7 @@ export async function requestCertificate(
   name: string,
 ): Promise<Uint8Array> {
   const extensions = issuingCaRequestExtensions(keyIdentifier(ports.digest, key.spki), 0)
-  const info = csrInfo({ subject: subjectName(names, name), spki: key.spki, extensions })
+  const info = csrInfo({ subject: issuerSubject(names, name), spki: key.spki, extensions })
   return assembleCsr(info, key.scheme, await ports.keys.sign(key, info))
 }
 
