@@ -4,6 +4,7 @@ import { openKmsKeyMaker, openKmsKeys } from "@sealwright/adapters/kms"
 import { openInvoke } from "@sealwright/adapters/lambda"
 import { clock, digest, randomBytes } from "@sealwright/adapters/platform"
 import { createIssuer, holdCeremony } from "@sealwright/core/admin/ceremony"
+import { activateIssuer, requestIssuer } from "@sealwright/core/admin/external"
 import {
   allowDigests,
   changeProfile,
@@ -13,12 +14,15 @@ import {
 } from "@sealwright/core/admin/profiles"
 import { ServiceError } from "@sealwright/core/errors"
 import { tufDocuments } from "@sealwright/core/ledger/tuf-documents"
+import { runSync } from "@sealwright/verifier/node-crypto"
 import { type ApiEvent, bodyOf, callerOf, pathParameter } from "../http/event.ts"
 import { problemResponses } from "../http/problem-responses.ts"
 import { type Reply, reply } from "../http/reply.ts"
 import {
+  activationSchema,
   allowancesSchema,
   ceremonySchema,
+  certificatesOf,
   check,
   issuerSchema,
   profileChangeSchema,
@@ -37,6 +41,7 @@ const ports = {
   random: randomBytes,
   digest,
   keys: openKmsKeys(),
+  run: runSync,
   maker: openKmsKeyMaker({ stack: settings.stack, policy: settings.keyPolicy }),
 }
 
@@ -48,8 +53,15 @@ const routes: { readonly [routeKey: string]: Route } = {
     const [root] = await tufDocuments(table, "root")
     return reply(200, { deployment: deploymentView(deployment, root?.bytes ?? new Uint8Array(0)) })
   },
-  "POST /v1/issuers": async (event, actor) =>
-    reply(200, { issuer: issuerView(await createIssuer(ports, check(issuerSchema, bodyOf(event)), actor)) }),
+  "POST /v1/issuers": async (event, actor) => {
+    const request = check(issuerSchema, bodyOf(event))
+    const issuer = await (request.external ? requestIssuer(ports, request, actor) : createIssuer(ports, request, actor))
+    return reply(200, { issuer: issuerView(issuer) })
+  },
+  "POST /v1/issuers/{issuer}/activation": async (event, actor) => {
+    const chain = certificatesOf(check(activationSchema, bodyOf(event)).chain)
+    return reply(200, { issuer: issuerView(await activateIssuer(ports, pathParameter(event, "issuer"), chain, actor)) })
+  },
   "POST /v1/profiles": async (event, actor) => {
     const { name, ...settings } = check(profileSchema, bodyOf(event))
     const profile = await createProfile(ports, name, { ...settings, expirySec: settings.expirySec }, actor)

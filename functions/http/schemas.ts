@@ -3,6 +3,7 @@ import { CRL_REASONS } from "@sealwright/core/model"
 import { SLUG, ULID } from "@sealwright/core/names"
 import { MAX_SUBJECTS } from "@sealwright/core/sign/rules"
 import { FormatError } from "@sealwright/formats/errors"
+import { pemDecodeAll } from "@sealwright/formats/pem"
 import { parseTime } from "@sealwright/formats/time"
 import * as v from "valibot"
 
@@ -59,11 +60,23 @@ export const ceremonySchema = v.strictObject({
   rootYears: v.optional(whole(1, 30), 10),
 })
 
-export const issuerSchema = v.strictObject({
-  name: slug,
-  algorithm: v.optional(algorithm, "ecdsa-p256-sha256"),
-  days: v.optional(whole(1, 3660), 1096),
-})
+/** Certified by the deployment's root, or by an outside authority, which decides how long. */
+export const issuerSchema = v.union([
+  v.strictObject({
+    name: slug,
+    algorithm: v.optional(algorithm, "ecdsa-p256-sha256"),
+    days: v.optional(whole(1, 3660), 1096),
+    external: v.optional(v.literal(false), false),
+  }),
+  v.strictObject({
+    name: slug,
+    algorithm: v.optional(algorithm, "ecdsa-p256-sha256"),
+    external: v.literal(true),
+  }),
+])
+
+/** PEM blocks: the issuer's certificate first, the root last. */
+export const activationSchema = v.strictObject({ chain: v.pipe(v.string(), v.maxLength(131_072)) })
 
 const principals = v.pipe(v.array(principal), v.maxLength(100))
 const repositories = v.pipe(v.array(v.pipe(v.string(), v.maxLength(255))), v.maxLength(500))
@@ -117,6 +130,16 @@ export function check<const Schema extends v.GenericSchema>(schema: Schema, valu
   const path = v.getDotPath(issue) ?? "body"
   const code = /(?:^|\.)digests?(?:\.\d+)?$/.test(path) ? "DIGEST_INVALID" : "REQUEST_MALFORMED"
   throw new ServiceError(code, `${path}: ${issue.message}`)
+}
+
+/** @throws ServiceError ISSUER_CHAIN_MALFORMED for text that is not PEM of certificates alone */
+export function certificatesOf(text: string): readonly Uint8Array[] {
+  try {
+    return pemDecodeAll("CERTIFICATE", text)
+  } catch (error) {
+    if (!(error instanceof FormatError)) throw error
+    throw new ServiceError("ISSUER_CHAIN_MALFORMED", error.message, { cause: error })
+  }
 }
 
 /** @throws ServiceError REQUEST_MALFORMED unless it is `YYYY-MM-DDThh:mm:ssZ`, on a day that exists */

@@ -1,5 +1,14 @@
-import type { AuditEntry, Deployment, Issuer, Profile, Revocation, SignatureRecord } from "@sealwright/core/model"
+import type {
+  AuditEntry,
+  Deployment,
+  Issuer,
+  PendingIssuer,
+  Profile,
+  Revocation,
+  SignatureRecord,
+} from "@sealwright/core/model"
 import { base64Encode } from "@sealwright/formats/bytes"
+import { CSR_LABEL } from "@sealwright/formats/csr"
 import { pemEncode } from "@sealwright/formats/pem"
 import { formatTime } from "@sealwright/formats/time"
 
@@ -47,12 +56,24 @@ export function profileView(profile: Profile) {
   }
 }
 
-export function issuerView(issuer: Issuer) {
+/** A pending one has its request in place of a certificate. */
+export function issuerView(issuer: Issuer | PendingIssuer) {
+  if (!("certificate" in issuer))
+    return {
+      name: issuer.name,
+      issuerKeyId: issuer.issuerKeyId,
+      algorithm: issuer.key.scheme,
+      state: "pending",
+      external: true,
+      request: pemEncode(CSR_LABEL, issuer.request),
+      createdAt: formatTime(issuer.createdAt),
+    }
   return {
     name: issuer.name,
     issuerKeyId: issuer.issuerKeyId,
     algorithm: issuer.key.scheme,
     state: issuer.state,
+    external: issuer.external,
     certificate: pemEncode("CERTIFICATE", issuer.certificate),
     notAfter: formatTime(issuer.notAfter),
     createdAt: formatTime(issuer.createdAt),

@@ -7,9 +7,17 @@ import { auditOfDay } from "@sealwright/core/ledger/audit"
 import { readHead } from "@sealwright/core/ledger/publication"
 import { findRecord, recordsOfProfile, signaturesOfArtifact } from "@sealwright/core/ledger/records"
 import { findRevocation, listRevocations } from "@sealwright/core/ledger/revocations"
-import { listIssuers, listProfiles, readDeployment, readIssuer, readProfile } from "@sealwright/core/ledger/trust"
+import {
+  findPendingIssuer,
+  listIssuers,
+  listPendingIssuers,
+  listProfiles,
+  readDeployment,
+  readIssuer,
+  readProfile,
+} from "@sealwright/core/ledger/trust"
 import { tufDocuments } from "@sealwright/core/ledger/tuf-documents"
-import type { SignatureRecord } from "@sealwright/core/model"
+import type { Issuer, PendingIssuer, SignatureRecord } from "@sealwright/core/model"
 import { ULID } from "@sealwright/core/names"
 import { parseDigest } from "@sealwright/formats/oci"
 import { formatTime } from "@sealwright/formats/time"
@@ -78,9 +86,10 @@ const routes: { readonly [routeKey: string]: Route } = {
     const [root] = await tufDocuments(table, "root")
     return reply(200, { deployment: deploymentView(deployment, root?.bytes ?? new Uint8Array(0)) })
   },
-  "GET /v1/issuers": async () => reply(200, { issuers: (await listIssuers(table)).map(issuerView) }),
+  "GET /v1/issuers": async () =>
+    reply(200, { issuers: [...(await listIssuers(table)), ...(await listPendingIssuers(table))].map(issuerView) }),
   "GET /v1/issuers/{issuer}": async (event) =>
-    reply(200, { issuer: issuerView(await readIssuer(table, pathParameter(event, "issuer"))) }),
+    reply(200, { issuer: issuerView(await issuerNamed(pathParameter(event, "issuer"))) }),
   "GET /v1/profiles": async () => reply(200, { profiles: (await listProfiles(table)).map(profileView) }),
   "GET /v1/profiles/{profile}": async (event) =>
     reply(200, { profile: profileView(await readProfile(table, pathParameter(event, "profile"))) }),
@@ -115,6 +124,10 @@ export const handler = middy<ApiEvent, Reply>()
     if (route === undefined) throw new ServiceError("REQUEST_MALFORMED", `no route ${event.routeKey}`)
     return await route(event)
   })
+
+async function issuerNamed(name: string): Promise<Issuer | PendingIssuer> {
+  return (await findPendingIssuer(table, name)) ?? (await readIssuer(table, name))
+}
 
 async function readRecord(id: string): Promise<SignatureRecord> {
   const record = ULID.test(id) ? await findRecord(table, id) : undefined

@@ -1,6 +1,7 @@
 import { toJsonSchema } from "@valibot/to-json-schema"
 import type { GenericSchema } from "valibot"
 import {
+  activationSchema,
   allowancesSchema,
   ceremonySchema,
   issuerSchema,
@@ -17,6 +18,7 @@ const BODIES: { readonly [routeKey: string]: GenericSchema } = {
   "POST /v1/revocations": revocationSchema,
   "POST /v1/ceremony": ceremonySchema,
   "POST /v1/issuers": issuerSchema,
+  "POST /v1/issuers/{issuer}/activation": activationSchema,
   "POST /v1/profiles": profileSchema,
   "PATCH /v1/profiles/{profile}": profileChangeSchema,
   "PUT /v1/profiles/{profile}/allowances": allowancesSchema,

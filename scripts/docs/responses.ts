@@ -23,15 +23,20 @@ function object(properties: { readonly [name: string]: Schema }, optional: reado
 
 export const ref = (name: keyof typeof COMPONENTS): Schema => ({ $ref: `#/components/schemas/${name}` })
 
-const issuer = object({
-  name: text,
-  issuerKeyId: { ...hex64, description: "SHA-256 of the key's SubjectPublicKeyInfo; names the CRL" },
-  algorithm: text,
-  state: { enum: ["active", "retired", "revoked"] },
-  certificate: pem,
-  notAfter: time,
-  createdAt: time,
-})
+const issuer = object(
+  {
+    name: text,
+    issuerKeyId: { ...hex64, description: "SHA-256 of the key's SubjectPublicKeyInfo; names the CRL" },
+    algorithm: text,
+    state: { enum: ["pending", "active", "retired", "revoked"] },
+    external: { ...flag, description: "certified by an outside authority" },
+    request: { ...pem, description: "PKCS #10 in PEM, while it is pending" },
+    certificate: { ...pem, description: "PEM; absent while it is pending" },
+    notAfter: { ...time, description: "absent while it is pending" },
+    createdAt: time,
+  },
+  ["request", "certificate", "notAfter"],
+)
 
 export const COMPONENTS = {
   Problem: object({
@@ -227,6 +232,10 @@ export const ANSWERS: { readonly [routeKey: string]: Answer } = {
     status: { 200: object({ deployment: ref("Deployment") }) },
   },
   "POST /v1/issuers": { summary: "Create an issuer", status: { 200: object({ issuer: ref("Issuer") }) } },
+  "POST /v1/issuers/{issuer}/activation": {
+    summary: "Give a pending issuer the chain that its outside authority signed",
+    status: { 200: object({ issuer: ref("Issuer") }) },
+  },
   "POST /v1/profiles": { summary: "Create a profile", status: { 200: profile } },
   "PATCH /v1/profiles/{profile}": { summary: "Change a profile", status: { 200: profile } },
   "POST /v1/profiles/{profile}/suspend": { summary: "Suspend; binds once it answers", status: { 200: profile } },

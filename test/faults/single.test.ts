@@ -1,4 +1,5 @@
 import { createIssuer, holdCeremony } from "@sealwright/core/admin/ceremony"
+import { activateIssuer, requestIssuer } from "@sealwright/core/admin/external"
 import { createProfile, suspendProfile } from "@sealwright/core/admin/profiles"
 import { isServiceError } from "@sealwright/core/errors"
 import type { Item } from "@sealwright/core/ports"
@@ -7,6 +8,8 @@ import { revoke } from "@sealwright/core/revoke/flow"
 import { type RevocationRequestTarget, targetName } from "@sealwright/core/revoke/rules"
 import { createSigner, type SignRequest } from "@sealwright/core/sign/flow"
 import { beforeAll, describe, expect, test } from "vitest"
+import { certifyOutside } from "../support/authority.ts"
+import { cheapSigner } from "../support/fakes-crypto.ts"
 import { type Around, unavailable } from "../support/fakes-faults.ts"
 import { randomFrom } from "../support/fakes-schedule.ts"
 import { ADMIN, digestOf, NAMES, PIPELINE, PROFILE, signRequest } from "../support/service.ts"
@@ -57,6 +60,15 @@ const ACTS: Readonly<Record<string, Act>> = {
     from: new Date("2026-11-21T09:00:00Z"),
     until: undefined,
   }),
+  "have an issuer certified outside": async (ports) => {
+    const { key } = await requestIssuer(ports, { name: "corp", algorithm: PROFILE.algorithm }, ADMIN)
+    const chain = certifyOutside(key.spki, {
+      root: { signer: cheapSigner("root") },
+      policy: { signer: cheapSigner("policy") },
+    })
+    await activateIssuer(ports, "corp", chain, ADMIN)
+    await createProfile(ports, "corp", { ...PROFILE, issuer: "corp" }, ADMIN)
+  },
   publish: async (ports) => {
     await publish(ports, true)
   },

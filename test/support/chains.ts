@@ -86,6 +86,8 @@ export const CRL_URL = "http://crl.example.test/issuer.crl"
 export interface Spec {
   readonly signer: Signer
   readonly commonName: string
+  /** Name, DER, in place of the one that `commonName` makes */
+  readonly subject?: Uint8Array
   readonly serial?: bigint
   readonly notBefore?: Date
   readonly notAfter?: Date
@@ -121,7 +123,7 @@ export function certificate(spec: Spec, issuer?: { readonly signer: Signer; read
       issuer: nameOf(by.commonName),
       notBefore: spec.notBefore ?? NOT_BEFORE,
       notAfter: spec.notAfter ?? at("2036-01-01T00:00:00Z"),
-      subject: nameOf(spec.commonName),
+      subject: spec.subject ?? nameOf(spec.commonName),
       spki: spec.signer.spki,
     },
     extensions,

@@ -149,6 +149,7 @@ export class Deployment {
             crlHost: "crl.example.test",
             tufUrl: TUF_URL,
             roots: [this.issuer.root],
+            externalRoots: [],
           }),
         ),
       ],

@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs"
 import { dirname, join, normalize } from "node:path"
+import { requestIssuer } from "@sealwright/core/admin/external"
 import { auditOfDay } from "@sealwright/core/ledger/audit"
 import { readDeployment, readIssuer } from "@sealwright/core/ledger/trust"
 import { hexEncode, utf8Decode } from "@sealwright/formats/bytes"
@@ -25,7 +26,7 @@ import { COMMAND_CODES } from "../../scripts/docs/errors.ts"
 import { REQUIREMENTS, testsByRequirement } from "../../scripts/docs/requirements.ts"
 import { ANSWERS, COMPONENTS } from "../../scripts/docs/responses.ts"
 import { generatedDocuments, outdated, ROOT } from "../../scripts/docs.ts"
-import { createService, signRequest } from "../support/service.ts"
+import { ADMIN, createService, signRequest } from "../support/service.ts"
 
 const AT = new Date("2026-11-21T09:00:00Z")
 const REPAIR = "run `node scripts/node24.mjs scripts/docs.ts`"
@@ -44,6 +45,7 @@ describe("the API document", () => {
     await service.setUp()
     const held = await service.profile("held", { keyMode: "held", expirySec: 3600 })
     await service.profile("release", { expirySec: 3600 })
+    const pending = await requestIssuer(service.ports, { name: "corp", algorithm: "ecdsa-p256-sha256" }, ADMIN)
     const [settled] = await service.signer()(signRequest(["a"]))
     if (settled === undefined || !("signed" in settled)) throw new Error("not signed")
     const { revocation } = await service.revoke({ kind: "signature", signature: settled.signed.id })
@@ -53,7 +55,7 @@ describe("the API document", () => {
     const views = {
       Signature: signatureView(settled.signed),
       Profile: profileView(held),
-      Issuer: issuerView(await readIssuer(service.ports.table, "ci")),
+      Issuer: { ...issuerView(pending), ...issuerView(await readIssuer(service.ports.table, "ci")) },
       Deployment: deploymentView(await readDeployment(service.ports.table), new Uint8Array(1)),
       Revocation: revocationView(revocation),
       AuditEntry: { ...auditView(entry), code: "PROFILE_UNKNOWN" },

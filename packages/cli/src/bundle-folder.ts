@@ -98,17 +98,21 @@ const statement = object({
   trustStores: array(string(100), 10, 1),
   trustedIdentities: array(string(1000), 10_000, 1),
 })
-const treeShape = openObject({
-  mediaType: string(100, /^application\/vnd\.sealwright\.notation-tree\.v1\+json$/),
-  epoch: integer(1),
-  trustPolicy: object({ version: string(10), trustPolicies: array(statement, 10_000) }),
-  trustStore: object({
-    type: string(20, /^signingAuthority$/),
-    name: string(64, /^[A-Za-z0-9_.-]+$/),
-    certificates: array(string(21_848), 32, 1),
-  }),
-  crls: array(object({ url: string(2048, /^http:\/\//), target: string(100, /^lists\/[0-9a-f]{64}\.crl$/) }), 10_001),
+const store = object({
+  type: string(20, /^signingAuthority$/),
+  name: string(80, /^[A-Za-z0-9_-]+$/),
+  certificates: array(string(21_848), 32, 1),
 })
+const treeShape = openObject(
+  {
+    mediaType: string(100, /^application\/vnd\.sealwright\.notation-tree\.v1\+json$/),
+    epoch: integer(1),
+    trustPolicy: object({ version: string(10), trustPolicies: array(statement, 10_000) }),
+    trustStore: store,
+    crls: array(object({ url: string(2048, /^http:\/\//), target: string(100, /^lists\/[0-9a-f]{64}\.crl$/) }), 10_001),
+  },
+  { externalStores: array(store, 10_000) },
+)
 
 export type NotationTree = ReturnType<typeof treeShape>
 
@@ -130,11 +134,16 @@ export function writeNotationTree(
   tree: Uint8Array,
   crlOf: (target: string) => Uint8Array | undefined,
 ): void {
-  const { trustPolicy, trustStore, crls } = parseNotationTree(tree)
+  const { trustPolicy, trustStore, externalStores = [], crls } = parseNotationTree(tree)
   const config = join(folder, "notation/config/notation")
-  const store = join(config, "truststore/x509", trustStore.type, trustStore.name)
-  for (const [i, certificate] of trustStore.certificates.entries())
-    writeFileWhole(join(store, `root-${i + 1}.crt`), utf8(pemEncode("CERTIFICATE", base64Decode(certificate))))
+  const kept = new Set<string>()
+  for (const { type, name, certificates } of [trustStore, ...externalStores])
+    for (const [i, certificate] of certificates.entries()) {
+      const path = `truststore/x509/${type}/${name}/root-${i + 1}.crt`
+      writeFileWhole(join(config, path), utf8(pemEncode("CERTIFICATE", base64Decode(certificate))))
+      kept.add(path)
+    }
+  for (const path of listFiles(config, "truststore")) if (!kept.has(path)) rmSync(join(config, path), { force: true })
   for (const { url, target } of crls) {
     const crl = crlOf(target)
     if (crl === undefined) continue

@@ -13,6 +13,10 @@ const COMMANDS: { readonly [name: string]: { readonly summary: string; readonly 
     summary: "create an issuing CA",
     load: async () => (await import("./commands/issuer.ts")).issuerCreate,
   },
+  "issuer activate": {
+    summary: "give a pending issuer its certificate",
+    load: async () => (await import("./commands/issuer.ts")).issuerActivate,
+  },
   "issuer list": { summary: "list issuing CAs", load: async () => (await import("./commands/issuer.ts")).issuerList },
   "profile create": {
     summary: "create a signing policy",

@@ -84,6 +84,79 @@ export const ERROR_CODES = {
     retry: false,
     remedy: "This artifact has 1,000 signatures already: use one of them.",
   },
+  ISSUER_PENDING: {
+    kind: "denied",
+    retry: false,
+    remedy: "Have the issuer's request signed by its authority, then run `sealwright issuer activate`.",
+  },
+  ISSUER_CHAIN_MALFORMED: {
+    kind: "caller",
+    retry: false,
+    remedy:
+      "Give the issuer's certificate first, then each one above it, the self-signed root last: two to five, in PEM.",
+  },
+  ISSUER_KEY_MISMATCH: {
+    kind: "caller",
+    retry: false,
+    remedy: "Give the certificate that was made for this issuer's request; `sealwright issuer list --json` has it.",
+  },
+  ISSUER_CHAIN_ORDER: {
+    kind: "caller",
+    retry: false,
+    remedy: "Put each certificate's own issuer next: names and key identifiers must match.",
+  },
+  ISSUER_ROOT_MISSING: {
+    kind: "caller",
+    retry: false,
+    remedy: "Add the authority's self-signed root as the last certificate.",
+  },
+  ISSUER_CHAIN_SIGNATURE: {
+    kind: "caller",
+    retry: false,
+    remedy: "A certificate was not signed by the next one, or the root not by itself: ask the authority for its own.",
+  },
+  ISSUER_CHAIN_ALGORITHM: {
+    kind: "caller",
+    retry: false,
+    remedy: "Ask for SHA-256 or better, RSA of 2,048 to 8,192 bits, P-256, P-384 or P-521.",
+  },
+  ISSUER_CHAIN_CONSTRAINED: {
+    kind: "caller",
+    retry: false,
+    remedy: "Ask for certificates without name or policy constraints and without unknown critical extensions.",
+  },
+  ISSUER_NOT_CA: {
+    kind: "caller",
+    retry: false,
+    remedy: "Ask for a CA certificate: critical basicConstraints with cA.",
+  },
+  ISSUER_PATH_LENGTH: {
+    kind: "caller",
+    retry: false,
+    remedy:
+      "An authority above allows fewer CA certificates below it (pathLenConstraint): use one that allows an issuing CA.",
+  },
+  ISSUER_KEY_USAGE: {
+    kind: "caller",
+    retry: false,
+    remedy: "Ask for critical keyUsage with keyCertSign, and cRLSign on the issuer.",
+  },
+  ISSUER_KEY_PURPOSE: {
+    kind: "caller",
+    retry: false,
+    remedy: "Ask for certificates without extKeyUsage, or with codeSigning in it.",
+  },
+  ISSUER_NOT_YET_VALID: {
+    kind: "caller",
+    retry: false,
+    remedy: "Wait until every certificate of the chain is valid, then activate.",
+  },
+  ISSUER_EXPIRED: { kind: "caller", retry: false, remedy: "Ask the authority for certificates that are in force." },
+  ISSUER_OUTLIVES_CA: {
+    kind: "caller",
+    retry: false,
+    remedy: "Ask for a certificate that ends no later than the one that certifies it.",
+  },
   IDEMPOTENCY_CONFLICT: {
     kind: "conflict",
     retry: false,

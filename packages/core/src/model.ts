@@ -36,6 +36,8 @@ export interface Issuer {
   readonly certificate: Uint8Array
   /** certificates above, up to and with the root, DER; empty for the root itself */
   readonly chain: readonly Uint8Array[]
+  /** certified by an outside authority, whose root is not the deployment's own */
+  readonly external: boolean
   readonly notAfter: Date
   readonly state: "active" | "retired" | "revoked"
   /** where this issuer's numbering starts; random, so that a number says nothing of volume */
@@ -57,6 +59,16 @@ export interface TimestampAuthority {
   readonly notBefore: Date
   readonly notAfter: Date
   readonly state: "active" | "revoked"
+}
+
+/** An issuer's key before an outside authority has certified it: it signs nothing but its own request. */
+export interface PendingIssuer {
+  readonly name: string
+  readonly issuerKeyId: string
+  readonly key: KeyReference
+  /** PKCS #10, DER */
+  readonly request: Uint8Array
+  readonly createdAt: Date
 }
 
 export type KeyMode = "ephemeral" | "held"

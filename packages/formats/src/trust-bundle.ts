@@ -15,8 +15,15 @@ export interface TrustBundle {
   readonly identityHost: string
   readonly crlHost: string
   readonly tufUrl: string
-  /** self-signed roots, DER */
+  /** self-signed roots of the publisher's own, DER: whatever they certify is the publisher's */
   readonly roots: readonly Uint8Array[]
+  /** self-signed roots of other authorities that certified an issuer of the publisher: under them the registry's issuers alone count */
+  readonly externalRoots: readonly Uint8Array[]
+}
+
+/** Every root that signatures of this publisher may lead to. */
+export function allRoots({ roots, externalRoots }: TrustBundle): readonly Uint8Array[] {
+  return [...roots, ...externalRoots]
 }
 
 /** One issuing CA as deployers know it. */
@@ -52,21 +59,34 @@ const slug = string(48, /^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$/)
 const date: Reader<Date> = (value, at) => parseTime(string(20)(value, at))
 
 export function trustBundleJson(bundle: TrustBundle): JsonObject {
-  return { mediaType: TRUST_BUNDLE_TYPE, ...bundle, roots: bundle.roots.map(base64Encode) }
+  const { externalRoots, ...own } = bundle
+  return {
+    mediaType: TRUST_BUNDLE_TYPE,
+    ...own,
+    roots: own.roots.map(base64Encode),
+    ...(externalRoots.length > 0 && { externalRoots: externalRoots.map(base64Encode) }),
+  }
 }
 
-const bundleShape = object({
-  mediaType: string(100),
-  organisation: string(64),
-  identityHost: string(253),
-  crlHost: string(260),
-  tufUrl: string(2048),
-  roots: array(certificate, 32, 1),
-})
+const bundleShape = object(
+  {
+    mediaType: string(100),
+    organisation: string(64),
+    identityHost: string(253),
+    crlHost: string(260),
+    tufUrl: string(2048),
+    roots: array(certificate, 32, 1),
+  },
+  { externalRoots: array(certificate, 32, 1) },
+)
 
 /** @throws FormatError TOO_LARGE, TEXT_MALFORMED, JSON_MALFORMED, SHAPE_MISMATCH, VERSION_UNKNOWN */
 export function parseTrustBundle(bytes: Uint8Array): TrustBundle {
-  return bundleShape(parseTyped(bytes, MAX_TRUST_BUNDLE_BYTES, TRUST_BUNDLE_TYPE), "trust bundle")
+  const { externalRoots = [], ...own } = bundleShape(
+    parseTyped(bytes, MAX_TRUST_BUNDLE_BYTES, TRUST_BUNDLE_TYPE),
+    "trust bundle",
+  )
+  return { ...own, externalRoots }
 }
 
 export function registryJson(registry: Registry): JsonObject {

@@ -56,6 +56,10 @@ const OWN_CODES = {
   NOT_ON_ALLOW_LIST: rejected("the publisher's allow list has not this artifact here", DO_NOT_RUN),
   PARTIES_MISSING: rejected("fewer parties have signed than the policy requires", "Get the missing signatures."),
 
+  ISSUER_NOT_REGISTERED: inconclusive(
+    "the root certifies for others too, and the publisher's registry does not have this issuer",
+    NEWER_BUNDLE,
+  ),
   SIGNING_TIME_AHEAD: inconclusive("the signature is dated later than this machine's clock", "Set the clock right."),
   REVOCATION_UNKNOWN: inconclusive(
     "nothing says whether the signature was revoked",

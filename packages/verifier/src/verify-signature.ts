@@ -1,8 +1,9 @@
-import { hexEncode } from "@sealwright/formats/bytes"
+import { bytesEqual, hexEncode } from "@sealwright/formats/bytes"
 import { FormatError } from "@sealwright/formats/errors"
 import { parseNotaryJws } from "@sealwright/formats/notary-jws"
 import type { Reference } from "@sealwright/formats/oci-reference"
 import { formatTime } from "@sealwright/formats/time"
+import { allRoots } from "@sealwright/formats/trust-bundle"
 import { ATTRIBUTE, type Certificate, nameAttribute } from "@sealwright/formats/x509"
 import { isStale, type OpenedBundle, type RefusedBundle } from "./bundle.ts"
 import type { ChainCache } from "./chain-cache.ts"
@@ -94,6 +95,7 @@ export function* weighSignature(bytes: Uint8Array, index: number, question: Ques
   if (bundle !== undefined) {
     if (profile === undefined) return refuse("identity", "IDENTITY_MALFORMED")
     if (proven.number === undefined) return refuse("certificate", "SIGNATURE_UNNUMBERED")
+    if (!isIssuerOf(bundle, proven)) return refuse("identity", "ISSUER_NOT_REGISTERED", hexEncode(proven.issuerKeyId))
   }
   if (enabled.rescinded) {
     const revocation = yield* revocationOf(proven, bundle, profile, question)
@@ -181,7 +183,14 @@ function signerKeyOf({ leaf, chain }: VerifiedNotary): string {
 /** The bundle that speaks for a signature is the one whose trust bundle has its root: no publisher speaks for another's. */
 function bundleOf({ chain }: VerifiedNotary, bundles: readonly OpenedBundle[]): OpenedBundle | undefined {
   const root = chain.at(-1) as Certificate
-  return bundles.find(({ trustBundle }) => holds(trustBundle.roots, root.der))
+  return bundles.find(({ trustBundle }) => holds(allRoots(trustBundle), root.der))
+}
+
+/** A root of the publisher's own certifies for nobody else. Another authority's may certify a namesake of the profile: there the registry decides. */
+function isIssuerOf({ trustBundle, registry }: OpenedBundle, { chain }: VerifiedNotary): boolean {
+  if (holds(trustBundle.roots, (chain.at(-1) as Certificate).der)) return true
+  const [, issuer] = chain
+  return issuer !== undefined && registry.issuers.some(({ certificate }) => bytesEqual(certificate, issuer.der))
 }
 
 /** The profile is the common name, and the one e-mail name says the same. */

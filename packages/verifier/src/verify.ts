@@ -2,6 +2,7 @@ import { FormatError } from "@sealwright/formats/errors"
 import { parseDigest } from "@sealwright/formats/oci"
 import { parseReference, type Reference } from "@sealwright/formats/oci-reference"
 import { formatTime } from "@sealwright/formats/time"
+import { allRoots } from "@sealwright/formats/trust-bundle"
 import { type BundleOutcome, type Freshness, isStale, type OpenedBundle, type RefusedBundle } from "./bundle.ts"
 import type { ChainCache } from "./chain-cache.ts"
 import { decisionEvents } from "./events.ts"
@@ -191,7 +192,7 @@ function localParties(
         const address = entity.address.replace(/\/$/, "")
         const published = bundles.filter(({ trustBundle }) => trustBundle.tufUrl.replace(/\/$/, "") === address)
         return published.flatMap(({ trustBundle }) =>
-          trustBundle.roots.map((der) => ({ der, signingScheme: undefined })),
+          allRoots(trustBundle).map((der) => ({ der, signingScheme: undefined })),
         )
       }),
   }))

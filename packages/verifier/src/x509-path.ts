@@ -53,8 +53,18 @@ export interface PathOptions {
  * signature over itself, as every byte of it was given by the deployer (RFC 5280 §6.1). The order of checks is: shape and trust, each certificate
  * on its own, times, signatures.
  */
-export function* verifyPath(chain: readonly Certificate[], options: PathOptions): Step<PathResult> {
-  if (chain.length === 0 || chain.length > MAX_PATH) return { ok: false, code: "CHAIN_LENGTH", at: 0 }
+export function verifyPath(chain: readonly Certificate[], options: PathOptions): Step<PathResult> {
+  return walk(chain, 0, options)
+}
+
+/** As `verifyPath`, for a chain that begins with an issuing CA: what it will certify comes below it and is not there yet. */
+export function verifyCaPath(chain: readonly Certificate[], options: PathOptions): Step<PathResult> {
+  return walk(chain, 1, options)
+}
+
+/** @param below how many certificates stand below the first of the chain */
+function* walk(chain: readonly Certificate[], below: 0 | 1, options: PathOptions): Step<PathResult> {
+  if (chain.length === 0 || chain.length + below > MAX_PATH) return { ok: false, code: "CHAIN_LENGTH", at: 0 }
   const anchor = chain.findIndex((certificate) =>
     options.trusted.some((trusted) => bytesEqual(trusted, certificate.der)),
   )
@@ -65,7 +75,7 @@ export function* verifyPath(chain: readonly Certificate[], options: PathOptions)
       linkFault(chain, at, certificate) ??
       strengthFault(certificate) ??
       extensionFault(certificate) ??
-      (at === 0 ? leafFault(certificate, use) : caFault(certificate, at, use))
+      (at + below === 0 ? leafFault(certificate, use) : caFault(certificate, at + below, use))
     if (code !== undefined) return { ok: false, code, at }
   }
   const time = options.time.getTime()

@@ -1,45 +1,100 @@
+import { utf8, utf8Decode } from "@sealwright/formats/bytes"
+import { pemDecodeLenient, pemEncode } from "@sealwright/formats/pem"
 import { array, openObject, string } from "@sealwright/formats/shape"
 import { type Command, SERVICE_OPTIONS } from "../arguments.ts"
 import { openClient } from "../client.ts"
-import { EXIT } from "../exit.ts"
+import { EXIT, usage } from "../exit.ts"
+import { readFileLimited, writeFileWhole } from "../files.ts"
 import { print, table } from "../output.ts"
 
-const issuerShape = openObject({
-  name: string(48),
-  issuerKeyId: string(64),
-  algorithm: string(40),
-  state: string(20),
-  notAfter: string(30),
-})
+const issuerShape = openObject(
+  { name: string(48), issuerKeyId: string(64), algorithm: string(40), state: string(20) },
+  { notAfter: string(30), request: string(16_384) },
+)
+const oneShape = openObject({ issuer: issuerShape })
+type IssuerAnswer = ReturnType<typeof issuerShape>
 
 export const issuerCreate: Command = {
   name: "issuer create",
   summary: "create an issuing CA",
   help: `
 Usage: sealwright issuer create NAME [--algorithm ecdsa-p256-sha256|ecdsa-p384-sha384|rsa-pss-sha384] [--days 1096]
+       sealwright issuer create NAME --external [--algorithm …] [--request-out FILE]
 
-Makes a CA key and its certificate below the deployment's root. Safe to repeat.
+Makes a CA key and its certificate below the deployment's root. With --external it makes the key and a request (PKCS #10) for a CA certificate of
+another authority, and waits for \`sealwright issuer activate\`. Safe to repeat.
 
-Example:
+Examples:
   sealwright issuer create ci-2026
+  sealwright issuer create ci-corp --external --request-out ci-corp.csr
 `,
-  options: { ...SERVICE_OPTIONS, algorithm: { type: "string" }, days: { type: "string" } },
+  options: {
+    ...SERVICE_OPTIONS,
+    algorithm: { type: "string" },
+    days: { type: "string" },
+    external: { type: "boolean" },
+    "request-out": { type: "string" },
+  },
   positionals: { min: 1, max: 1 },
   run: async (args) => {
     const [name = ""] = args.positionals
     const algorithm = args.text("algorithm")
     const days = args.whole("days")
+    const requestOut = args.text("request-out")
+    const external = args.flag("external")
+    if (external && days !== undefined) throw usage("--days is for the outside authority to say")
+    if (!external && requestOut !== undefined) throw usage("--request-out goes with --external")
     const answer = await openClient(args).send("POST", "/v1/issuers", {
       name,
       ...(algorithm !== undefined && { algorithm }),
       ...(days !== undefined && { days }),
+      ...(external && { external }),
     })
-    const { issuer } = openObject({ issuer: issuerShape })(answer, "answer")
-    print(args.flag("json"), answer, () => [
-      `Issuer ${issuer.name} (${issuer.algorithm}) until ${issuer.notAfter}, key id ${issuer.issuerKeyId}`,
-    ])
+    const { issuer } = oneShape(answer, "answer")
+    if (requestOut !== undefined && issuer.request !== undefined) writeFileWhole(requestOut, utf8(issuer.request))
+    print(args.flag("json"), answer, () => lines(issuer, requestOut))
     return EXIT.done
   },
+}
+
+const MAX_CHAIN_BYTES = 131_072
+const BLOCK = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g
+
+export const issuerActivate: Command = {
+  name: "issuer activate",
+  summary: "give a pending issuer its certificate",
+  help: `
+Usage: sealwright issuer activate NAME --chain FILE...
+
+The files hold, in PEM, the issuer's certificate as its authority made it from the request, each certificate above it in order, and the self-signed root
+last; text around the blocks is left out. From then on the issuer signs, and the root stands in the trust bundle.
+Signatures count for deployers once they have a bundle that lists the issuer. Safe to repeat.
+
+Example:
+  sealwright issuer activate ci-corp --chain ci-corp.pem --chain corporate-cas.pem
+`,
+  options: { ...SERVICE_OPTIONS, chain: { type: "string", multiple: true } },
+  positionals: { min: 1, max: 1 },
+  run: async (args) => {
+    const files = args.texts("chain")
+    if (files.length === 0) throw usage("--chain is missing")
+    const blocks = files.flatMap((file) => utf8Decode(readFileLimited(file, MAX_CHAIN_BYTES)).match(BLOCK) ?? [])
+    if (blocks.length === 0) throw usage("the files hold no certificate in PEM")
+    const chain = blocks.map((block) => pemEncode("CERTIFICATE", pemDecodeLenient("CERTIFICATE", block))).join("")
+    const path = `/v1/issuers/${encodeURIComponent(args.positionals[0] ?? "")}/activation`
+    const answer = await openClient(args).send("POST", path, { chain })
+    print(args.flag("json"), answer, () => lines(oneShape(answer, "answer").issuer))
+    return EXIT.done
+  },
+}
+
+function lines(issuer: IssuerAnswer, requestOut?: string): string[] {
+  const { name, algorithm, issuerKeyId, notAfter, request } = issuer
+  if (request === undefined) return [`Issuer ${name} (${algorithm}) until ${notAfter}, key id ${issuerKeyId}`]
+  return [
+    `Issuer ${name} (${algorithm}) waits for its certificate, key id ${issuerKeyId}`,
+    ...(requestOut === undefined ? [request.trimEnd()] : [`Request for its authority: ${requestOut}`]),
+  ]
 }
 
 export const issuerList: Command = {
@@ -54,7 +109,7 @@ export const issuerList: Command = {
     print(args.flag("json"), answer, () =>
       table([
         ["NAME", "STATE", "ALGORITHM", "UNTIL", "KEY ID"],
-        ...issuers.map((one) => [one.name, one.state, one.algorithm, one.notAfter, one.issuerKeyId]),
+        ...issuers.map((one) => [one.name, one.state, one.algorithm, one.notAfter ?? "-", one.issuerKeyId]),
       ]),
     )
     return EXIT.done

@@ -153,11 +153,13 @@ function readRecord(items: Items, item: StoredItem): CheckedRecord {
   }
 }
 
+/** The deployment's own, and those of outside authorities at the end of issuers' chains. */
 function rootsOf(items: Items): Uint8Array[] {
   const root = items.one("deployment", "deployment")?.root
   const certificate =
     root !== undefined && typeof root === "object" && "certificate" in root ? root.certificate : undefined
-  return certificate instanceof Uint8Array ? [certificate] : []
+  const ends = items.partition("issuers").map(({ chain }) => (Array.isArray(chain) ? chain.at(-1) : undefined))
+  return [certificate, ...ends].filter((der) => der instanceof Uint8Array)
 }
 
 function envelopeProblem(

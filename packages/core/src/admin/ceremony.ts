@@ -1,32 +1,33 @@
 import { canonicalJson } from "@sealwright/formats/canonical-json"
 import { trustBundleJson } from "@sealwright/formats/trust-bundle"
-import type { Root, Targets } from "@sealwright/formats/tuf"
-import { encodeMetadata, signedBytes } from "@sealwright/formats/tuf-encode"
 import { ServiceError } from "../errors.ts"
 import { type Actor, auditWrite } from "../ledger/audit.ts"
 import { keys } from "../ledger/keys.ts"
 import { firstPublicationHead } from "../ledger/publication.ts"
-import { deploymentItem, findDeployment, newIssuerWrites, readDeployment, readIssuer } from "../ledger/trust.ts"
 import {
-  newestTargets,
-  type TargetsDocument,
-  type TufDocument,
-  targetsDocumentItem,
-  tufDocumentItem,
-  tufDocuments,
-} from "../ledger/tuf-documents.ts"
-import type { Deployment, Issuer, ProfileAlgorithm, TufKeys } from "../model.ts"
-import type { Clock, Item, KeyMaker, KeyReference, Table } from "../ports.ts"
+  deploymentItem,
+  findDeployment,
+  findIssuer,
+  findPendingIssuer,
+  newIssuerWrites,
+  readDeployment,
+  readIssuer,
+} from "../ledger/trust.ts"
+import { newestTargets, targetsDocumentItem, tufDocumentItem, tufDocuments } from "../ledger/tuf-documents.ts"
+import type { Deployment, Issuer, ProfileAlgorithm } from "../model.ts"
+import type { Clock, Item, KeyMaker, KeyReference, RunStep, Table } from "../ports.ts"
 import { noteChangeNow } from "../publish/changes.ts"
 import { trustBundleOf } from "../publish/lists.ts"
-import { fileOf, namedKey, rootMetadata, targetsMetadata, tufExpiry } from "../publish/tuf.ts"
+import { rootMetadata, tufExpiry } from "../publish/tuf.ts"
 import { wholeSeconds } from "../sign/rules.ts"
 import { type CertifyPorts, certifyIssuer, certifyRoot, issuerKeyId, type Names } from "./certificates.ts"
+import { signTargets, signTuf } from "./tuf-documents.ts"
 
 export interface AdminPorts extends CertifyPorts {
   readonly table: Table
   readonly maker: KeyMaker
   readonly clock: Clock
+  readonly run: RunStep
 }
 
 export interface CeremonyRequest extends Names {
@@ -105,18 +106,6 @@ async function signTufDocuments(ports: AdminPorts, deployment: Deployment, now: 
   }
 }
 
-/** Targets that list this trust bundle, signed by the key that publishers do not hold. */
-async function signTargets(
-  ports: AdminPorts,
-  tuf: TufKeys,
-  trustBundle: Uint8Array,
-  version: number,
-  now: Date,
-): Promise<TargetsDocument> {
-  const signed = targetsMetadata(ports.digest, tuf, fileOf(ports.digest, trustBundle), version, now)
-  return { ...(await signTuf(ports, tuf.targets, signed)), trustBundle }
-}
-
 /** A repeated ceremony signs root and targets anew, one version up, once less than half of their life remains (R18). */
 async function renewTufDocuments(ports: AdminPorts, deployment: Deployment, actor: Actor): Promise<Deployment> {
   const now = wholeSeconds(ports.clock())
@@ -146,12 +135,6 @@ async function renewTufDocuments(ports: AdminPorts, deployment: Deployment, acto
   return deployment
 }
 
-async function signTuf(ports: AdminPorts, key: KeyReference, signed: Root | Targets): Promise<TufDocument> {
-  const { keyid } = namedKey(ports.digest, key)
-  const signature = await ports.keys.sign(key, signedBytes(signed))
-  return { version: signed.version, expires: signed.expires, bytes: encodeMetadata(signed, [{ keyid, signature }]) }
-}
-
 function sameNames(standing: Deployment, request: CeremonyRequest): Deployment {
   const same = (["country", "state", "organisation", "identityHost", "crlHost", "tufUrl"] as const).every(
     (name) => standing[name] === request[name],
@@ -175,26 +158,34 @@ export async function createIssuer(ports: AdminPorts, request: IssuerRequest, ac
   const deployment = await readDeployment(ports.table)
   const now = wholeSeconds(ports.clock())
   const end = new Date(Math.min(now.getTime() + request.days * 86_400_000, deployment.root.notAfter.getTime()))
-  const existing = await ports.table.get(keys.issuer(request.name))
-  if (existing !== undefined) return sameAlgorithm(await readIssuer(ports.table, request.name), request)
+  const existing = await findIssuer(ports.table, request.name)
+  if (existing !== undefined) return sameIssuer(existing, request)
+  if ((await findPendingIssuer(ports.table, request.name)) !== undefined) throw otherAuthority(request.name)
   const key = await ports.maker.create(`issuer/${request.name}`, "issuer", request.algorithm)
   const certificate = await certifyIssuer(ports, deployment.root, key, deployment, request.name, now, end)
   const issuer = newIssuer(ports, request.name, key, certificate, [deployment.root.certificate], now, end)
   const result = await noteChangeNow(ports.table, [
     ...newIssuerWrites(issuer),
+    { check: keys.pendingIssuer(request.name), if: { absent: true } },
     auditWrite(ports, actor, "issuer.create", `issuer/${request.name}`),
   ])
-  return result.committed ? issuer : sameAlgorithm(await readIssuer(ports.table, request.name), request)
+  return result.committed ? issuer : sameIssuer(await readIssuer(ports.table, request.name), request)
 }
 
-function sameAlgorithm(issuer: Issuer, request: IssuerRequest): Issuer {
+function sameIssuer(issuer: Issuer, request: IssuerRequest): Issuer {
   if (issuer.key.scheme !== request.algorithm)
     throw new ServiceError("ALREADY_EXISTS", `issuer ${issuer.name} has another algorithm`)
+  if (issuer.external) throw otherAuthority(issuer.name)
   return issuer
 }
 
-function newIssuer(
-  ports: AdminPorts,
+function otherAuthority(name: string): ServiceError {
+  return new ServiceError("ALREADY_EXISTS", `issuer ${name} is certified by an outside authority`)
+}
+
+/** A CA that has its certificate, with the start of its numbering drawn. */
+export function newIssuer(
+  ports: Pick<AdminPorts, "digest" | "random">,
   name: string,
   key: KeyReference,
   certificate: Uint8Array,
@@ -208,6 +199,7 @@ function newIssuer(
     key,
     certificate,
     chain,
+    external: false,
     notAfter,
     state: "active",
     firstNumber: randomStart(ports),
@@ -216,7 +208,7 @@ function newIssuer(
 }
 
 /** Between 2^32 and 2^47: far from 0 and from the end of the six bytes that a serial has for it (D3). */
-function randomStart(ports: AdminPorts): number {
+function randomStart(ports: Pick<AdminPorts, "random">): number {
   const [a, b, c, d, e] = ports.random(5) as unknown as readonly [number, number, number, number, number]
   return 2 ** 32 + (((a & 0x3f) * 256 + b) * 256 + c) * 65_536 + d * 256 + e
 }

@@ -1,8 +1,10 @@
 import { hexEncode } from "@sealwright/formats/bytes"
+import { assembleCsr, csrInfo } from "@sealwright/formats/csr"
 import { parseCertificate } from "@sealwright/formats/x509"
 import {
   assembleCertificate,
   distinguishedName,
+  issuingCaRequestExtensions,
   issuingCaTbs,
   leafTbs,
   rootTbs,
@@ -10,6 +12,7 @@ import {
 } from "@sealwright/formats/x509-write"
 import type { Deployment, Issuer, Profile } from "../model.ts"
 import type { Digest, KeyReference, RandomBytes, SigningKeys } from "../ports.ts"
+import { refuseOutliving } from "./issuer-chain.ts"
 
 export interface CertifyPorts {
   readonly keys: SigningKeys
@@ -31,6 +34,11 @@ export function keyIdentifier(digest: Digest, spki: Uint8Array): Uint8Array {
   return digest("sha256", spki).subarray(0, 20)
 }
 
+/** What names the issuer's key in all that it signs: its certificate's own identifier, since an outside authority may have made it its own way. */
+export function authorityKeyId(digest: Digest, issuer: Pick<Issuer, "certificate" | "key">): Uint8Array {
+  return parseCertificate(issuer.certificate).subjectKeyIdentifier ?? keyIdentifier(digest, issuer.key.spki)
+}
+
 /** Where a certificate of this issuer tells clients to look for its CRL: plain http, since stock clients fetch no other (D7). */
 export function crlUrl(crlHost: string, issuingKeyId: string): string {
   return `http://${crlHost}/crl/${issuingKeyId}.crl`
@@ -48,6 +56,11 @@ export function subjectName(names: Names, commonName: string): Uint8Array {
     organization: names.organisation,
     commonName,
   })
+}
+
+/** Name of an issuing CA. No profile can have it, since a slug has no blanks: a chain in which two certificates share a name is no chain. */
+export function issuerSubject(names: Names, issuer: string): Uint8Array {
+  return subjectName(names, `${issuer} issuing CA`)
 }
 
 /** A positive random serial for certificates that have no number: roots, issuers, held keys. First byte 0x02..0x7f, never a leaf's 0x01. */
@@ -85,16 +98,17 @@ export async function certifyIssuer(
   notBefore: Date,
   notAfter: Date,
 ): Promise<Uint8Array> {
+  refuseOutliving(notAfter, root.notAfter, `issuer ${name}`)
   const tbs = issuingCaTbs({
     serial: randomSerial(ports.random),
     scheme: root.key.scheme,
     issuer: parseCertificate(root.certificate).subject.der,
     notBefore,
     notAfter,
-    subject: subjectName(names, name),
+    subject: issuerSubject(names, name),
     spki: key.spki,
     subjectKeyId: keyIdentifier(ports.digest, key.spki),
-    authorityKeyId: keyIdentifier(ports.digest, root.key.spki),
+    authorityKeyId: authorityKeyId(ports.digest, root),
     pathLength: 0,
     crlUrl: crlUrl(names.crlHost, root.issuerKeyId),
   })
@@ -125,6 +139,18 @@ export async function certifyTimestampAuthority(
   return assembleCertificate(tbs, root.key.scheme, await ports.keys.sign(root.key, tbs))
 }
 
+/** What asks an outside authority for the certificate of an issuing CA: PKCS #10, DER, signed by the key itself. */
+export async function requestCertificate(
+  ports: Pick<CertifyPorts, "keys" | "digest">,
+  key: KeyReference,
+  names: Names,
+  name: string,
+): Promise<Uint8Array> {
+  const extensions = issuingCaRequestExtensions(keyIdentifier(ports.digest, key.spki), 0)
+  const info = csrInfo({ subject: issuerSubject(names, name), spki: key.spki, extensions })
+  return assembleCsr(info, key.scheme, await ports.keys.sign(key, info))
+}
+
 /** The certificate of one signature (serial from its number) or of a held key (random serial); the issuer's key signs it. */
 export async function certifyLeaf(
   ports: Pick<CertifyPorts, "keys" | "digest">,
@@ -138,6 +164,7 @@ export async function certifyLeaf(
     readonly notAfter: Date
   },
 ): Promise<Uint8Array> {
+  refuseOutliving(leaf.notAfter, issuer.notAfter, `a certificate of profile ${leaf.profile}`)
   const tbs = leafTbs({
     serial: leaf.serial,
     scheme: issuer.key.scheme,
@@ -147,7 +174,7 @@ export async function certifyLeaf(
     subject: subjectName(names, leaf.profile),
     spki: leaf.spki,
     subjectKeyId: keyIdentifier(ports.digest, leaf.spki),
-    authorityKeyId: keyIdentifier(ports.digest, issuer.key.spki),
+    authorityKeyId: authorityKeyId(ports.digest, issuer),
     email: `${leaf.profile}@${names.identityHost}`,
     issuerUrl: identityIssuerUrl(names.identityHost),
     crlUrl: crlUrl(names.crlHost, issuer.issuerKeyId),

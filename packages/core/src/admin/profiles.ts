@@ -1,15 +1,17 @@
+import { bytesEqual } from "@sealwright/formats/bytes"
+import { parseCertificate } from "@sealwright/formats/x509"
 import { ServiceError } from "../errors.ts"
 import { type Actor, auditWrite } from "../ledger/audit.ts"
 import { keys } from "../ledger/keys.ts"
 import { settleLease, unsettledLeases } from "../ledger/leases.ts"
 import { findProfile, profileItem, readDeployment, readIssuer, readProfile, replaceProfile } from "../ledger/trust.ts"
-import type { HeldKey, Issuer, Profile, ProfileAlgorithm } from "../model.ts"
+import type { Deployment, HeldKey, Issuer, Profile, ProfileAlgorithm } from "../model.ts"
 import { isPrincipal, isScope, SLUG } from "../names.ts"
 import type { Table, Write } from "../ports.ts"
 import { noteChangeNow } from "../publish/changes.ts"
 import { wholeSeconds } from "../sign/rules.ts"
 import type { AdminPorts } from "./ceremony.ts"
-import { certifyLeaf, randomSerial } from "./certificates.ts"
+import { certifyLeaf, randomSerial, subjectName } from "./certificates.ts"
 
 /** What a profile's creator decides. */
 export type ProfileSettings = Pick<
@@ -37,6 +39,7 @@ export async function createProfile(
   if (existing !== undefined) return sameSettings(existing, settings)
   const deployment = await readDeployment(ports.table)
   const issuer = await readIssuer(ports.table, settings.issuer)
+  requireOtherName(deployment, issuer, name)
   if (issuer.state !== "active") throw new ServiceError("ISSUER_NOT_ACTIVE", `issuer ${issuer.name} is ${issuer.state}`)
   const now = wholeSeconds(ports.clock())
   const held =
@@ -55,9 +58,18 @@ export async function createProfile(
   return sameSettings(await readProfile(ports.table, name), settings)
 }
 
+/** An outside authority names the issuer as it likes; a certificate that bears its issuer's name is refused by verifiers. */
+function requireOtherName(deployment: Deployment, issuer: Issuer, profile: string): void {
+  if (bytesEqual(parseCertificate(issuer.certificate).subject.der, subjectName(deployment, profile)))
+    throw new ServiceError(
+      "ALREADY_EXISTS",
+      `the certificate of issuer ${issuer.name} has the name of profile ${profile}`,
+    )
+}
+
 async function makeHeldKey(
   ports: AdminPorts,
-  deployment: Parameters<typeof certifyLeaf>[2],
+  deployment: Deployment,
   issuer: Issuer,
   profile: string,
   algorithm: ProfileAlgorithm,

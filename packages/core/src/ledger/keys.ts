@@ -6,6 +6,8 @@ export const keys = {
   deployment: { pk: "deployment", sk: "deployment" },
   issuer: (name: string): Key => ({ pk: "issuers", sk: name }),
   timestampAuthority: (generation: number): Key => ({ pk: "timestamp-authorities", sk: padNumber(generation) }),
+  /** an issuer whose key waits for a certificate of an outside authority */
+  pendingIssuer: (name: string): Key => ({ pk: "pending-issuers", sk: name }),
   /** the next free number of an issuer */
   numbers: (issuerKeyId: string): Key => ({ pk: `numbers#${issuerKeyId}`, sk: "next" }),
   profile: (name: string): Key => ({ pk: "profiles", sk: name }),

@@ -1,5 +1,5 @@
 import { ServiceError } from "../errors.ts"
-import type { Deployment, Issuer, Profile, TufKeys } from "../model.ts"
+import type { Deployment, Issuer, PendingIssuer, Profile, TufKeys } from "../model.ts"
 import type { Item, Table, Write } from "../ports.ts"
 import { Attributes, keyAttributes, keyFrom, present } from "./attributes.ts"
 import { keys, queryAll } from "./keys.ts"
@@ -54,6 +54,7 @@ function issuerAttributes(issuer: Issuer): { readonly [name: string]: Item[strin
     certificate: issuer.certificate,
     chain: [...issuer.chain],
     notAfter: issuer.notAfter.toISOString(),
+    ...(issuer.external && { external: true }),
     state: issuer.state,
     firstNumber: issuer.firstNumber,
     createdAt: issuer.createdAt.toISOString(),
@@ -68,6 +69,7 @@ function issuerFrom(attributes: Attributes): Issuer {
     certificate: attributes.bytes("certificate"),
     chain: attributes.list("chain") as readonly Uint8Array[],
     notAfter: attributes.date("notAfter"),
+    external: attributes.has("external") && attributes.flag("external"),
     state: attributes.text("state") as Issuer["state"],
     firstNumber: attributes.number("firstNumber"),
     createdAt: attributes.date("createdAt"),
@@ -87,11 +89,44 @@ export async function findIssuer(table: Table, name: string): Promise<Issuer | u
   return item && issuerFrom(Attributes.of(item))
 }
 
-/** @throws ServiceError ISSUER_UNKNOWN */
+/** @throws ServiceError ISSUER_UNKNOWN; ISSUER_PENDING for one that no authority has certified yet */
 export async function readIssuer(table: Table, name: string): Promise<Issuer> {
   const issuer = await findIssuer(table, name)
-  if (issuer === undefined) throw new ServiceError("ISSUER_UNKNOWN", `no issuer is named ${name}`)
-  return issuer
+  if (issuer !== undefined) return issuer
+  if ((await findPendingIssuer(table, name)) !== undefined)
+    throw new ServiceError("ISSUER_PENDING", `issuer ${name} has no certificate yet`)
+  throw new ServiceError("ISSUER_UNKNOWN", `no issuer is named ${name}`)
+}
+
+export function pendingIssuerItem(pending: PendingIssuer): Item {
+  return {
+    ...keys.pendingIssuer(pending.name),
+    name: pending.name,
+    issuerKeyId: pending.issuerKeyId,
+    key: keyAttributes(pending.key),
+    request: pending.request,
+    createdAt: pending.createdAt.toISOString(),
+  }
+}
+
+function pendingFrom(item: Item): PendingIssuer {
+  const attributes = Attributes.of(item)
+  return {
+    name: attributes.text("name"),
+    issuerKeyId: attributes.text("issuerKeyId"),
+    key: keyFrom(attributes.map("key")),
+    request: attributes.bytes("request"),
+    createdAt: attributes.date("createdAt"),
+  }
+}
+
+export async function findPendingIssuer(table: Table, name: string): Promise<PendingIssuer | undefined> {
+  const item = await table.get(keys.pendingIssuer(name))
+  return item && pendingFrom(item)
+}
+
+export async function listPendingIssuers(table: Table): Promise<PendingIssuer[]> {
+  return (await queryAll(table, "pending-issuers")).map(pendingFrom)
 }
 
 export async function listIssuers(table: Table): Promise<Issuer[]> {

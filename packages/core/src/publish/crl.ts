@@ -2,7 +2,7 @@ import { hexDecode, hexEncode, utf8 } from "@sealwright/formats/bytes"
 import type { CrlReason } from "@sealwright/formats/crl"
 import { assembleCrl, type CrlEntry, compareSerials, crlTbs } from "@sealwright/formats/crl-write"
 import { parseCertificate } from "@sealwright/formats/x509"
-import { keyIdentifier } from "../admin/certificates.ts"
+import { authorityKeyId } from "../admin/certificates.ts"
 import { isServiceError, ServiceError } from "../errors.ts"
 import { type CommittedCrl, readCommit, recordCrl } from "../ledger/epochs.ts"
 import { listRevocations } from "../ledger/revocations.ts"
@@ -74,7 +74,7 @@ export async function makeCrl(ports: CrlPorts, epoch: number, issuerKeyId: strin
     thisUpdate: commit.date,
     nextUpdate,
     crlNumber: BigInt(epoch),
-    authorityKeyId: keyIdentifier(ports.digest, issuer.key.spki),
+    authorityKeyId: authorityKeyId(ports.digest, issuer),
     entries,
   })
   const signature = await signUnlessSpared(ports, issuer, tbs, unchanged)
@@ -128,7 +128,8 @@ async function crlEntries(
     const { target } = revocation
     if (target.kind === "issuer" && issuer === root) {
       const revoked = issuers.find(({ issuerKeyId }) => issuerKeyId === target.issuerKeyId)
-      if (revoked !== undefined) add(hexEncode(parseCertificate(revoked.certificate).serialBytes), revocation)
+      if (revoked !== undefined && !revoked.external)
+        add(hexEncode(parseCertificate(revoked.certificate).serialBytes), revocation)
     }
     if ((target.kind === "signature" || target.kind === "certificate") && target.issuerKeyId === issuer.issuerKeyId)
       add(target.serialHex, revocation)

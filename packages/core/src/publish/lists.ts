@@ -116,5 +116,6 @@ export function trustBundleOf(deployment: Deployment): TrustBundle {
     crlHost: deployment.crlHost,
     tufUrl: deployment.tufUrl,
     roots: [deployment.root.certificate],
+    externalRoots: [],
   }
 }

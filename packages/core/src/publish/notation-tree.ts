@@ -1,10 +1,11 @@
 import { base64Encode } from "@sealwright/formats/bytes"
 import type { JsonObject } from "@sealwright/formats/strict-json"
 import { crlUrl } from "../admin/certificates.ts"
-import type { Deployment, Profile } from "../model.ts"
+import type { Deployment } from "../model.ts"
 import type { Snapshot } from "./snapshot.ts"
 
 const NOTATION_TREE_TYPE = "application/vnd.sealwright.notation-tree.v1+json"
+const STORE_TYPE = "signingAuthority"
 const TRUST_STORE = "sealwright"
 
 /**
@@ -13,15 +14,19 @@ const TRUST_STORE = "sealwright"
  */
 export function notationTree(snapshot: Snapshot): JsonObject {
   const { deployment, issuers } = snapshot
+  const externalStores = issuers
+    .filter(({ external }) => external)
+    .map((issuer) => ({
+      type: STORE_TYPE,
+      name: externalStore(issuer.name),
+      certificates: issuer.chain.slice(-1).map(base64Encode),
+    }))
   return {
     mediaType: NOTATION_TREE_TYPE,
     epoch: snapshot.epoch,
-    trustPolicy: trustPolicy(deployment, snapshot.profiles),
-    trustStore: {
-      type: "signingAuthority",
-      name: TRUST_STORE,
-      certificates: [base64Encode(deployment.root.certificate)],
-    },
+    trustPolicy: trustPolicy(snapshot),
+    trustStore: { type: STORE_TYPE, name: TRUST_STORE, certificates: [base64Encode(deployment.root.certificate)] },
+    ...(externalStores.length > 0 && { externalStores }),
     crls: [deployment.root, ...issuers].map(({ issuerKeyId }) => ({
       url: crlUrl(deployment.crlHost, issuerKeyId),
       target: `lists/${issuerKeyId}.crl`,
@@ -29,11 +34,21 @@ export function notationTree(snapshot: Snapshot): JsonObject {
   }
 }
 
+/** The root of an outside authority may certify others too, so it counts only for the profiles that use its issuer. */
+function externalStore(issuer: string): string {
+  return `${TRUST_STORE}-issuer-${issuer}`
+}
+
 /**
  * One statement for each set of profiles that share repositories: notation takes a repository in one statement only. Scopes that end
- * in `/*` are left out: notation knows exact repositories alone. A statement trusts exactly its profiles' identities.
+ * in `/*` are left out: notation knows exact repositories alone. A statement trusts exactly its profiles' identities, under the roots that
+ * certify them.
  */
-function trustPolicy(deployment: Deployment, profiles: readonly Profile[]): JsonObject {
+function trustPolicy({ deployment, profiles, issuers }: Snapshot): JsonObject {
+  const external = new Set(issuers.filter((issuer) => issuer.external).map(({ name }) => name))
+  const stores = new Map(
+    profiles.map(({ name, issuer }) => [name, external.has(issuer) ? externalStore(issuer) : TRUST_STORE]),
+  )
   const byRepository = new Map<string, string[]>()
   for (const profile of profiles) {
     if (profile.state === "revoked") continue
@@ -55,7 +70,7 @@ function trustPolicy(deployment: Deployment, profiles: readonly Profile[]): Json
       name,
       registryScopes: repositories,
       signatureVerification: { level: "strict" },
-      trustStores: [`signingAuthority:${TRUST_STORE}`],
+      trustStores: [...new Set(trusted.map((profile) => `${STORE_TYPE}:${stores.get(profile)}`))],
       trustedIdentities: trusted.map((profile) => identity(deployment, profile)),
     })),
   }

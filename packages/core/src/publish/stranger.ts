@@ -1,4 +1,4 @@
-import { bytesEqual } from "@sealwright/formats/bytes"
+import { bytesEqual, hexEncode } from "@sealwright/formats/bytes"
 import { MAX_CRL_BYTES, parseCrl } from "@sealwright/formats/crl"
 import { MAX_REVOCATION_LIST_BYTES, parseRevocationList } from "@sealwright/formats/revocation-list"
 import {
@@ -7,9 +7,9 @@ import {
   parseRegistry,
   parseTrustBundle,
 } from "@sealwright/formats/trust-bundle"
-import { parseCertificate } from "@sealwright/formats/x509"
+import { type Certificate, parseCertificate } from "@sealwright/formats/x509"
 import { openCrl } from "@sealwright/verifier/crl-check"
-import type { Step } from "@sealwright/verifier/requests"
+import { digest, type Step } from "@sealwright/verifier/requests"
 import { refresh, type TufSource, type TufTrusted } from "@sealwright/verifier/tuf-client"
 import { readTarget } from "@sealwright/verifier/tuf-targets"
 import { ServiceError } from "../errors.ts"
@@ -49,12 +49,15 @@ function* inspect(
   const registry = parseRegistry(yield* read("registry/registry.json", MAX_REGISTRY_BYTES))
   const list = parseRevocationList(yield* read("lists/revocations.json", MAX_REVOCATION_LIST_BYTES))
   if (list.content.epoch !== edition.epoch) return `the list is of epoch ${list.content.epoch}`
-  const certificates = [...bundle.roots, ...registry.issuers.map((issuer) => issuer.certificate)].map(parseCertificate)
+  const signers = new Map<string, Certificate>()
+  for (const der of [...bundle.roots, ...registry.issuers.map((issuer) => issuer.certificate)]) {
+    const certificate = parseCertificate(der)
+    signers.set(hexEncode(yield* digest("sha256", certificate.spki)), certificate)
+  }
   for (const [issuerKeyId, bytes] of edition.crls) {
     const published = yield* read(`lists/${issuerKeyId}.crl`, MAX_CRL_BYTES)
     if (!bytesEqual(published, bytes)) return `the CRL of ${issuerKeyId} is not the target`
-    const { issuer } = parseCrl(bytes)
-    const signer = certificates.find(({ subject }) => bytesEqual(subject.der, issuer.der))
+    const signer = signers.get(issuerKeyId)
     if (signer === undefined) return `nobody issued the CRL of ${issuerKeyId}`
     const opened = yield* openCrl(bytes, signer, isKept(bytes, edition) ? parseCrl(bytes).thisUpdate : now)
     if ("status" in opened) return `the CRL of ${issuerKeyId}: ${opened.why}`

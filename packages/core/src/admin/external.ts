@@ -1,0 +1,118 @@
+import { bytesEqual } from "@sealwright/formats/bytes"
+import { canonicalJson } from "@sealwright/formats/canonical-json"
+import { parseTrustBundle, trustBundleJson } from "@sealwright/formats/trust-bundle"
+import { ServiceError } from "../errors.ts"
+import { type Actor, auditWrite } from "../ledger/audit.ts"
+import { keys } from "../ledger/keys.ts"
+import { findIssuer, findPendingIssuer, newIssuerWrites, pendingIssuerItem, readDeployment } from "../ledger/trust.ts"
+import { newestTargets, targetsDocumentItem } from "../ledger/tuf-documents.ts"
+import type { Deployment, Issuer, PendingIssuer } from "../model.ts"
+import type { Write } from "../ports.ts"
+import { noteChangeNow } from "../publish/changes.ts"
+import { wholeSeconds } from "../sign/rules.ts"
+import { type AdminPorts, type IssuerRequest, newIssuer } from "./ceremony.ts"
+import { issuerKeyId, requestCertificate } from "./certificates.ts"
+import { checkIssuerChain } from "./issuer-chain.ts"
+import { signTargets } from "./tuf-documents.ts"
+
+const ATTEMPTS = 4
+
+/**
+ * Makes the key of an issuer that an outside authority will certify, and the request for it (PKCS #10). Until it is activated it signs nothing else.
+ * Safe to repeat: the same request is answered, byte for byte, and once it is activated the issuer.
+ * @throws ServiceError ALREADY_EXISTS if one of that name has another algorithm or is certified by the deployment's root
+ */
+export async function requestIssuer(
+  ports: AdminPorts,
+  request: Pick<IssuerRequest, "name" | "algorithm">,
+  actor: Actor,
+): Promise<PendingIssuer | Issuer> {
+  const { name, algorithm } = request
+  const deployment = await readDeployment(ports.table)
+  const standing = await findExternal(ports, name)
+  if (standing !== undefined) return sameRequest(standing, request)
+  const key = await ports.maker.create(`issuer/${name}`, "issuer", algorithm)
+  const pending: PendingIssuer = {
+    name,
+    issuerKeyId: issuerKeyId(ports.digest, key.spki),
+    key,
+    request: await requestCertificate(ports, key, deployment, name),
+    createdAt: wholeSeconds(ports.clock()),
+  }
+  const result = await ports.table.transact([
+    { put: pendingIssuerItem(pending), if: { absent: true } },
+    { check: keys.issuer(name), if: { absent: true } },
+    auditWrite(ports, actor, "issuer.request", `issuer/${name}`),
+  ])
+  return result.committed ? pending : sameRequest((await findExternal(ports, name)) ?? pending, request)
+}
+
+async function findExternal(ports: AdminPorts, name: string): Promise<PendingIssuer | Issuer | undefined> {
+  return (await findIssuer(ports.table, name)) ?? (await findPendingIssuer(ports.table, name))
+}
+
+function sameRequest(
+  standing: PendingIssuer | Issuer,
+  { name, algorithm }: Pick<IssuerRequest, "name" | "algorithm">,
+): PendingIssuer | Issuer {
+  if (standing.key.scheme !== algorithm)
+    throw new ServiceError("ALREADY_EXISTS", `issuer ${name} has another algorithm`)
+  if ("certificate" in standing && !standing.external)
+    throw new ServiceError("ALREADY_EXISTS", `issuer ${name} is certified by the deployment's own root`)
+  return standing
+}
+
+/**
+ * Takes the certificate that an outside authority gave to a pending issuer, with all above it. One transaction makes the issuer, removes the request
+ * and, for a root that the trust bundle lacks, adds new TUF targets that list it; it joins the open epoch. Safe to repeat with the same chain.
+ * @param chain DER, the issuer's certificate first, the self-signed root last
+ * @throws ServiceError ISSUER_UNKNOWN, ALREADY_EXISTS for an issuer that has another certificate, CONTENTION, and as `checkIssuerChain` does
+ */
+export async function activateIssuer(
+  ports: AdminPorts,
+  name: string,
+  chain: readonly Uint8Array[],
+  actor: Actor,
+): Promise<Issuer> {
+  const deployment = await readDeployment(ports.table)
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    const pending = await findPendingIssuer(ports.table, name)
+    if (pending === undefined) return await activatedBefore(ports, name, chain)
+    const now = wholeSeconds(ports.clock())
+    const { der, notAfter } = ports.run(checkIssuerChain(chain, pending.key.spki, now))
+    const made = newIssuer(ports, name, pending.key, der, chain.slice(1), pending.createdAt, notAfter)
+    const issuer: Issuer = { ...made, external: true }
+    const result = await noteChangeNow(ports.table, [
+      ...newIssuerWrites(issuer),
+      { delete: keys.pendingIssuer(name), if: { equals: { issuerKeyId: issuer.issuerKeyId } } },
+      ...(await trustExternalRoot(ports, deployment, chain.at(-1) as Uint8Array, now)),
+      auditWrite(ports, actor, "issuer.activate", `issuer/${name}`),
+    ])
+    if (result.committed) return issuer
+  }
+  throw new ServiceError("CONTENTION", `others kept changing issuer ${name} or the trust bundle`)
+}
+
+async function activatedBefore(ports: AdminPorts, name: string, chain: readonly Uint8Array[]): Promise<Issuer> {
+  const issuer = await findIssuer(ports.table, name)
+  if (issuer === undefined) throw new ServiceError("ISSUER_UNKNOWN", `no issuer is named ${name}`)
+  const standing = [issuer.certificate, ...issuer.chain]
+  const same = standing.length === chain.length && standing.every((der, at) => bytesEqual(der, chain[at] as Uint8Array))
+  if (!same) throw new ServiceError("ALREADY_EXISTS", `issuer ${name} has its certificate already`)
+  return issuer
+}
+
+/** The write of new targets with this root in the trust bundle; none when the bundle has it. */
+async function trustExternalRoot(
+  ports: AdminPorts,
+  deployment: Deployment,
+  root: Uint8Array,
+  now: Date,
+): Promise<Write[]> {
+  const newest = await newestTargets(ports.table)
+  const bundle = parseTrustBundle(newest.trustBundle)
+  if (bundle.externalRoots.some((known) => bytesEqual(known, root))) return []
+  const next = canonicalJson(trustBundleJson({ ...bundle, externalRoots: [...bundle.externalRoots, root] }))
+  const targets = await signTargets(ports, deployment.tuf, next, newest.version + 1, now)
+  return [{ put: targetsDocumentItem(targets), if: { absent: true } }]
+}
