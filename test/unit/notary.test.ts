@@ -135,6 +135,25 @@ describe("D2: a certificate cannot be swapped for its sibling", () => {
     expect(codeOf(verify(swapped, { trusted: [issuer.root, otherIssuer.root] }))).toBe("CERTIFICATE_SWAPPED")
   })
 
+  test("nor a signature without a number be passed off under this service's identity", () => {
+    const unnumbered = (header: Json) => ({ ...header, "io.sealwright.number": undefined })
+    expect(codeOf(verify(signed({ header: unnumbered })))).toBe("CERTIFICATE_SWAPPED")
+  })
+
+  test("nor for that of another signer who names issuer and serial alone", () => {
+    const spec = { signer: good.signer, commonName: "Plain", keyUsage: [0] }
+    const [plain, twin] = [certificate(spec), certificate({ ...spec, serial: 78n })]
+    const named = (header: Json) => ({
+      ...header,
+      "io.sealwright.issuer": hexEncode(good.signer.keyId),
+      "io.sealwright.serial": "4d",
+      "io.sealwright.number": undefined,
+    })
+    const trusted = [plain, twin]
+    expect(codeOf(verify(signed({ header: named, chain: [plain] }), { trusted }))).toBe("accepted")
+    expect(codeOf(verify(signed({ header: named, chain: [twin] }), { trusted }))).toBe("CERTIFICATE_SWAPPED")
+  })
+
   test("nor a signature without those headers be passed off under this service's identity", () => {
     expect(codeOf(verify(signed({ header: withoutOurs })))).toBe("CERTIFICATE_SWAPPED")
   })
@@ -343,6 +362,20 @@ describe("the writer", () => {
     const header = utf8Decode(base64urlDecode(unsignedEnvelope(fields).protected))
     expect(JSON.parse(header).crit).toEqual(["io.cncf.notary.authenticSigningTime", "io.cncf.notary.signingScheme"])
     expect(header).not.toContain("expiry")
+  })
+
+  test("writes a time that nobody vouches for under the other scheme, and no number where there is none", () => {
+    const unnumbered = { ...sealwright, number: undefined }
+    const fields = { scheme: "ecdsa-p256-sha256", signingTime: NOW, target: TARGET, sealwright: unnumbered } as const
+    expect(JSON.parse(utf8Decode(base64urlDecode(unsignedEnvelope(fields).protected)))).toEqual({
+      alg: "ES256",
+      cty: "application/vnd.cncf.notary.payload.v1+json",
+      crit: ["io.cncf.notary.signingScheme"],
+      "io.cncf.notary.signingTime": "2026-06-01T12:00:00Z",
+      "io.cncf.notary.signingScheme": "notary.x509",
+      "io.sealwright.issuer": "00".repeat(32),
+      "io.sealwright.serial": "01",
+    })
   })
 
   test("refuses Ed25519, which Notary has no name for, and an expiry that is not after the time", () => {

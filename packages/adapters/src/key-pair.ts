@@ -1,6 +1,8 @@
 import { constants, generateKeyPairSync, type KeyObject, sign } from "node:crypto"
+import { ServiceError } from "@sealwright/core/errors"
 import { HASH_LENGTH, type SignatureScheme, schemeRow } from "@sealwright/formats/algorithms"
-import { RSA_BITS } from "@sealwright/formats/key-scheme"
+import { RSA_BITS, schemesOfKey } from "@sealwright/formats/key-scheme"
+import { parsePublicKey } from "@sealwright/formats/x509"
 
 const CURVES: Partial<Record<SignatureScheme, string>> = {
   "ecdsa-p256-sha256": "prime256v1",
@@ -38,4 +40,25 @@ export function signInProcess(privateKey: KeyObject, scheme: SignatureScheme, me
       ? { key: privateKey, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: HASH_LENGTH[hash] }
       : privateKey
   return new Uint8Array(sign(hash ?? null, message, key))
+}
+
+/**
+ * The scheme under which a key signs unless another one is asked for.
+ * @param spki SubjectPublicKeyInfo, DER
+ * @throws ServiceError KEY_ALGORITHM_UNSUPPORTED
+ */
+export function preferredScheme(spki: Uint8Array): SignatureScheme {
+  const [scheme] = schemesOfKey(parsePublicKey(spki))
+  if (scheme === undefined)
+    throw new ServiceError("KEY_ALGORITHM_UNSUPPORTED", "the key's kind or size is not in the table of algorithms")
+  return scheme
+}
+
+/**
+ * A key signs under its own schemes alone: OpenSSL would sign under any hash.
+ * @throws ServiceError KEY_NOT_USABLE
+ */
+export function checkFits(keyId: string, spki: Uint8Array, scheme: SignatureScheme): void {
+  if (!schemesOfKey(parsePublicKey(spki)).includes(scheme))
+    throw new ServiceError("KEY_NOT_USABLE", `${keyId} does not sign under ${scheme}`)
 }

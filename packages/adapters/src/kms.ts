@@ -1,6 +1,6 @@
 /**
  * Private keys in AWS KMS. IAM of `createKmsKeys`: kms:Sign. IAM of `createKmsKeyMaker`: kms:CreateKey and kms:TagResource
- * (both conditioned on the tags `sealwright:purpose` and `sealwright:stack`), kms:CreateAlias, kms:GetPublicKey.
+ * (both conditioned on the tags `sealwright:purpose` and `sealwright:stack`), kms:CreateAlias, kms:GetPublicKey. IAM of `findKmsKey`: kms:GetPublicKey.
  */
 import {
   AlreadyExistsException,
@@ -17,6 +17,8 @@ import {
 import { ServiceError } from "@sealwright/core/errors"
 import type { KeyMaker, KeyPurpose, KeyReference, SigningKeys } from "@sealwright/core/ports"
 import { type SignatureScheme, schemeRow } from "@sealwright/formats/algorithms"
+import { preferredScheme } from "./key-pair.ts"
+import type { OpenedKey } from "./opened-key.ts"
 import { digest } from "./platform.ts"
 import { backOff, type ClientSettings, clientOptions, errorName, isRefusal } from "./sdk.ts"
 
@@ -135,6 +137,20 @@ function keyReference(found: GetPublicKeyResponse, name: string, scheme: Signatu
   return { keyId: found.KeyId, scheme, spki: new Uint8Array(found.PublicKey) }
 }
 
+/**
+ * A key that stands in KMS already, under the scheme that its kind prefers.
+ * @param identifier ARN or id of a key, or ARN or name of an alias (`alias/…`); the answer names the key itself
+ * @throws ServiceError KEY_NOT_USABLE (missing, disabled, not for signing), KEY_ALGORITHM_UNSUPPORTED, SIGNER_UNAVAILABLE
+ */
+export async function findKmsKey(client: KMSClient, identifier: string): Promise<KeyReference> {
+  const found = await client.send(new GetPublicKeyCommand({ KeyId: identifier })).catch(rethrow)
+  if (found.KeyUsage !== "SIGN_VERIFY") throw new ServiceError("KEY_NOT_USABLE", `${identifier} is no key for signing`)
+  if (found.KeyId === undefined || found.PublicKey === undefined)
+    throw new ServiceError("SIGNER_UNAVAILABLE", "KMS answered no public key")
+  const spki = new Uint8Array(found.PublicKey)
+  return { keyId: found.KeyId, scheme: preferredScheme(spki), spki }
+}
+
 const NOT_USABLE = new Set([
   "DisabledException",
   "IncorrectKeyException",
@@ -163,4 +179,16 @@ export function openKmsKeys(settings: ClientSettings = {}): SigningKeys {
 
 export function openKmsKeyMaker(maker: KmsKeyMakerSettings, settings: ClientSettings = {}): KeyMaker {
   return createKmsKeyMaker(new KMSClient(clientOptions(settings)), maker)
+}
+
+/** One standing key behind a client of its own, as the command opens it. @throws as `findKmsKey` */
+export async function openKmsKey(identifier: string, settings: ClientSettings = {}): Promise<OpenedKey> {
+  const client = new KMSClient(clientOptions(settings))
+  try {
+    const key = await findKmsKey(client, identifier)
+    return { key, keys: createKmsKeys(client), close: async () => client.destroy() }
+  } catch (error) {
+    client.destroy()
+    throw error
+  }
 }

@@ -9,7 +9,7 @@ import { schemesOfKey } from "@sealwright/formats/key-scheme"
 import { parsePublicKey } from "@sealwright/formats/x509"
 import { type DerivationName, encryptKey } from "./key-encryption.ts"
 import { createKeyFile, type KeyFile, readKeyFile, type UnlockedKey, unlock, unsafe } from "./key-file.ts"
-import { type KeyPair, makeKeyPair, signInProcess, spkiOf } from "./key-pair.ts"
+import { checkFits, type KeyPair, makeKeyPair, preferredScheme, signInProcess, spkiOf } from "./key-pair.ts"
 import { randomBytes } from "./platform.ts"
 
 export interface LocalHomeSettings {
@@ -149,8 +149,7 @@ export function openLocalHome({ folder, password, derivation = "scrypt" }: Local
       if (file === undefined) throw new ServiceError("KEY_NOT_USABLE", `there is no key ${keyId} in ${root}`)
       const key = await open(name, file)
       if (!bytesEqual(key.spki, spki)) throw new ServiceError("KEY_NOT_USABLE", `${keyId} is another key by now`)
-      if (!schemesOfKey(parsePublicKey(spki)).includes(scheme))
-        throw new ServiceError("KEY_NOT_USABLE", `${keyId} does not sign under ${scheme}`)
+      checkFits(keyId, spki, scheme)
       return signInProcess(key.privateKey, scheme, message)
     },
     async add(name, privateKey, publicKey) {
@@ -169,14 +168,6 @@ function existing(name: string, spki: Uint8Array, scheme: KeyReference["scheme"]
   if (!schemesOfKey(parsePublicKey(spki)).includes(scheme))
     throw new ServiceError("ALREADY_EXISTS", `the key ${name} has another algorithm`)
   return { keyId: PREFIX + name, scheme, spki }
-}
-
-/** @throws ServiceError KEY_ALGORITHM_UNSUPPORTED */
-export function preferredScheme(spki: Uint8Array): KeyReference["scheme"] {
-  const [scheme] = schemesOfKey(parsePublicKey(spki))
-  if (scheme === undefined)
-    throw new ServiceError("KEY_ALGORITHM_UNSUPPORTED", "the key's kind or size is not in the table of algorithms")
-  return scheme
 }
 
 /** @returns false when it is not there. @throws ServiceError KEY_FILE_UNSAFE */

@@ -214,6 +214,11 @@ export const ERROR_CODES = {
     retry: false,
     remedy: "The key is disabled or pending deletion: enable it, or rotate.",
   },
+  KEY_HOME_UNKNOWN: {
+    kind: "caller",
+    retry: false,
+    remedy: "Name the key as local:NAME, local:/path/to/file.pem, or awskms: and its ARN or alias.",
+  },
   KEY_UNKNOWN: { kind: "missing", retry: false, remedy: "Check the key's name with `sealwright key list`." },
   KEY_PASSWORD_WRONG: {
     kind: "denied",
@@ -236,6 +241,21 @@ export const ERROR_CODES = {
     kind: "caller",
     retry: false,
     remedy: "Use a key on P-256, P-384 or P-521, RSA of 2048, 3072 or 4096 bits, Ed25519 or ML-DSA-65.",
+  },
+  CERTIFICATE_NOT_OF_KEY: {
+    kind: "caller",
+    retry: false,
+    remedy: "Give the chain of the key that signs, its own certificate first.",
+  },
+  CERTIFICATE_CHAIN_INVALID: {
+    kind: "caller",
+    retry: false,
+    remedy: "Give the whole chain in order, leaf first and root last, valid now and for the signing of code.",
+  },
+  CA_KEY_REFUSED: {
+    kind: "denied",
+    retry: false,
+    remedy: "Sign with a key that a CA certified for signing, not with a CA's own key.",
   },
   SECRET_UNAVAILABLE: {
     kind: "denied",

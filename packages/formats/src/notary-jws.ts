@@ -31,13 +31,14 @@ const HEADER = {
   number: "io.sealwright.number",
 } as const
 
-/** Which certificate a signature belongs to and which number it has: signed along, so that no sibling can stand in (D2). */
+/** Which certificate a signature belongs to and, where a service numbers them, which number it has: signed along, so that no sibling can stand in (D2). */
 export interface SealwrightHeader {
   /** SHA-256 of the issuer's SubjectPublicKeyInfo */
   readonly issuerKeyId: Uint8Array
   /** content octets of the leaf's serial */
   readonly serial: Uint8Array
-  readonly number: number
+  /** undefined: made with a key of one's own, which nobody numbers */
+  readonly number: number | undefined
 }
 
 export interface ProtectedHeader {
@@ -69,9 +70,11 @@ export interface NotaryJws {
   readonly signingAgent: string | undefined
 }
 
-export interface SigningFields {
+/** Who vouches for the time: the service (`notary.x509.signingAuthority`), or nobody but the signer (`notary.x509`). */
+export type SigningTime = { readonly authenticSigningTime: Date } | { readonly signingTime: Date }
+
+export type SigningFields = SigningTime & {
   readonly scheme: SignatureScheme
-  readonly authenticSigningTime: Date
   /** after the signing time */
   readonly expiry?: Date
   readonly target: Descriptor
@@ -89,26 +92,28 @@ export interface UnsignedEnvelope {
 }
 
 /**
- * Builds what the leaf key signs, under the signing-authority scheme; equal fields give equal bytes.
+ * Builds what the leaf key signs, under the signing scheme of its time; equal fields give equal bytes.
  * @throws FormatError ALGORITHM_UNSUPPORTED for a scheme that Notary has no name for; ENVELOPE_MALFORMED when the expiry is not after the signing time
  */
 export function unsignedEnvelope(fields: SigningFields): UnsignedEnvelope {
-  const { scheme, authenticSigningTime, expiry, target, sealwright } = fields
+  const { scheme, expiry, target, sealwright } = fields
+  const authority = "authenticSigningTime" in fields
+  const signingTime = authority ? fields.authenticSigningTime : fields.signingTime
   if (!NOTARY_SCHEMES.has(schemeRow(scheme).jose)) throw unsupported(`no Notary signatures with ${scheme}`)
-  if (expiry !== undefined && formatTime(expiry) <= formatTime(authenticSigningTime))
+  if (expiry !== undefined && formatTime(expiry) <= formatTime(signingTime))
     throw malformed("an expiry that is not after the signing time")
-  const crit: string[] = [HEADER.authenticSigningTime]
+  const crit: string[] = authority ? [HEADER.authenticSigningTime] : []
   if (expiry !== undefined) crit.push(HEADER.expiry)
   crit.push(HEADER.signingScheme)
   const header = {
     alg: schemeRow(scheme).jose,
     cty: PAYLOAD_TYPE,
     crit,
-    [HEADER.authenticSigningTime]: formatTime(authenticSigningTime),
+    [authority ? HEADER.authenticSigningTime : HEADER.signingTime]: formatTime(signingTime),
     ...(expiry === undefined ? {} : { [HEADER.expiry]: formatTime(expiry) }),
-    [HEADER.signingScheme]: "notary.x509.signingAuthority" satisfies SigningScheme,
+    [HEADER.signingScheme]: (authority ? "notary.x509.signingAuthority" : "notary.x509") satisfies SigningScheme,
     [HEADER.issuer]: hexEncode(sealwright.issuerKeyId),
-    [HEADER.number]: sealwright.number.toString(),
+    ...(sealwright.number === undefined ? {} : { [HEADER.number]: sealwright.number.toString() }),
     [HEADER.serial]: hexEncode(sealwright.serial),
   }
   const encodedHeader = base64urlEncode(utf8(JSON.stringify(header)))
@@ -293,9 +298,13 @@ function sealwrightHeader(
   number: string | undefined,
 ): SealwrightHeader | undefined {
   if (issuer === undefined && serial === undefined && number === undefined) return undefined
-  if (issuer === undefined || serial === undefined || number === undefined)
-    throw malformed("issuer, serial and number stand together")
-  return { issuerKeyId: hexDecode(issuer), serial: hexDecode(serial), number: Number(number) }
+  if (issuer === undefined || serial === undefined)
+    throw malformed("issuer and serial stand together, and a number with them")
+  return {
+    issuerKeyId: hexDecode(issuer),
+    serial: hexDecode(serial),
+    number: number === undefined ? undefined : Number(number),
+  }
 }
 
 function malformed(detail: string): FormatError {

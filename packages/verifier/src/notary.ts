@@ -62,7 +62,7 @@ export interface VerifiedNotary {
   readonly anchor: number
   /** SHA-256 of the SubjectPublicKeyInfo that certified the leaf */
   readonly issuerKeyId: Uint8Array
-  /** position in the issuer's numbering; undefined for a signature that was not made by this service */
+  /** position in the issuer's numbering; undefined for a signature that no service numbered */
   readonly number: number | undefined
   readonly envelope: NotaryJws
   readonly checks: readonly NotaryCheck[]
@@ -117,7 +117,7 @@ export function* verifyNotaryEnvelope(bytes: Uint8Array, options: NotaryOptions)
 
   const issuerKeyId = yield* cache.keyId(parsed[1] ?? leaf)
   if (!namesItsCertificate(envelope, leaf, issuerKeyId)) return refuse("certificate", "CERTIFICATE_SWAPPED")
-  pass("certificate", sealwright === undefined ? "names no certificate" : `number ${sealwright.number} of its issuer`)
+  pass("certificate", certificateText(sealwright))
 
   if (expiry !== undefined && options.now.getTime() >= expiry.getTime()) return refuse("expiry", "SIGNATURE_EXPIRED")
   pass("expiry", expiry === undefined ? "does not expire" : `expires ${expiry.toISOString()}`)
@@ -164,12 +164,15 @@ const RSA_SCHEMES: ReadonlyMap<number, SignatureScheme> = new Map([
 function namesItsCertificate({ protected: header }: NotaryJws, leaf: Certificate, issuerKeyId: Uint8Array): boolean {
   const named = header.sealwright
   if (named === undefined) return !hasOurIdentity(leaf)
+  if (!bytesEqual(named.issuerKeyId, issuerKeyId) || !bytesEqual(named.serial, leaf.serialBytes)) return false
+  if (named.number === undefined) return !hasOurIdentity(leaf)
   const number = numberOfSerial(leaf.serialBytes)
-  return (
-    bytesEqual(named.issuerKeyId, issuerKeyId) &&
-    bytesEqual(named.serial, leaf.serialBytes) &&
-    (number === undefined || number === named.number)
-  )
+  return number === undefined || number === named.number
+}
+
+function certificateText(named: NotaryJws["protected"]["sealwright"]): string {
+  if (named === undefined) return "names no certificate"
+  return named.number === undefined ? "the one that the signature names" : `number ${named.number} of its issuer`
 }
 
 /** Both Fulcio issuer extensions and one e-mail name whose local part is the common name. */
