@@ -1,6 +1,13 @@
 import { hexEncode } from "@sealwright/formats/bytes"
 import { parseCertificate } from "@sealwright/formats/x509"
-import { assembleCertificate, distinguishedName, issuingCaTbs, leafTbs, rootTbs } from "@sealwright/formats/x509-write"
+import {
+  assembleCertificate,
+  distinguishedName,
+  issuingCaTbs,
+  leafTbsWriter,
+  type OwnLeafFields,
+  rootTbs,
+} from "@sealwright/formats/x509-write"
 import type { Deployment, Issuer, Profile } from "../model.ts"
 import type { Digest, KeyReference, RandomBytes, SigningKeys } from "../ports.ts"
 
@@ -94,32 +101,28 @@ export async function certifyIssuer(
   return assembleCertificate(tbs, root.key.scheme, await ports.keys.sign(root.key, tbs))
 }
 
-/** The certificate of one signature (serial from its number) or of a held key (random serial); the issuer's key signs it. */
-export async function certifyLeaf(
-  ports: Pick<CertifyPorts, "keys" | "digest">,
+/** What differs between the leaves of one profile. */
+export type Leaf = Pick<OwnLeafFields, "spki" | "notBefore" | "notAfter"> & { readonly serial: Uint8Array }
+
+/** Certifies the leaves of one profile under one issuer: one for each signature (serial from its number), or a held key's (random serial). */
+export function leafCertifier(
+  { digest, keys }: Pick<CertifyPorts, "keys" | "digest">,
   issuer: Issuer,
   names: Names,
-  leaf: {
-    readonly profile: Profile["name"]
-    readonly serial: Uint8Array
-    readonly spki: Uint8Array
-    readonly notBefore: Date
-    readonly notAfter: Date
-  },
-): Promise<Uint8Array> {
-  const tbs = leafTbs({
-    serial: leaf.serial,
-    scheme: issuer.key.scheme,
+  profile: Profile["name"],
+): (leaf: Leaf) => Promise<Uint8Array> {
+  const { scheme, spki } = issuer.key
+  const tbsOf = leafTbsWriter({
+    scheme,
     issuer: parseCertificate(issuer.certificate).subject.der,
-    notBefore: leaf.notBefore,
-    notAfter: leaf.notAfter,
-    subject: subjectName(names, leaf.profile),
-    spki: leaf.spki,
-    subjectKeyId: keyIdentifier(ports.digest, leaf.spki),
-    authorityKeyId: keyIdentifier(ports.digest, issuer.key.spki),
-    email: `${leaf.profile}@${names.identityHost}`,
+    subject: subjectName(names, profile),
+    authorityKeyId: keyIdentifier(digest, spki),
+    email: `${profile}@${names.identityHost}`,
     issuerUrl: identityIssuerUrl(names.identityHost),
     crlUrl: crlUrl(names.crlHost, issuer.issuerKeyId),
   })
-  return assembleCertificate(tbs, issuer.key.scheme, await ports.keys.sign(issuer.key, tbs))
+  return async (leaf) => {
+    const tbs = tbsOf({ ...leaf, subjectKeyId: keyIdentifier(digest, leaf.spki) })
+    return assembleCertificate(tbs, scheme, await keys.sign(issuer.key, tbs))
+  }
 }

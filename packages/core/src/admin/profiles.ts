@@ -9,7 +9,7 @@ import type { Table, Write } from "../ports.ts"
 import { noteChangeNow } from "../publish/changes.ts"
 import { wholeSeconds } from "../sign/rules.ts"
 import type { AdminPorts } from "./ceremony.ts"
-import { certifyLeaf, randomSerial } from "./certificates.ts"
+import { leafCertifier, type Names, randomSerial } from "./certificates.ts"
 
 /** What a profile's creator decides. */
 export type ProfileSettings = Pick<
@@ -57,15 +57,19 @@ export async function createProfile(
 
 async function makeHeldKey(
   ports: AdminPorts,
-  deployment: Parameters<typeof certifyLeaf>[2],
+  deployment: Names,
   issuer: Issuer,
   profile: string,
   algorithm: ProfileAlgorithm,
   now: Date,
 ): Promise<HeldKey> {
   const key = await ports.maker.create(`held/${profile}`, "held", algorithm)
-  const certificate = await certifyLeaf(ports, issuer, deployment, {
+  const certificate = await leafCertifier(
+    ports,
+    issuer,
+    deployment,
     profile,
+  )({
     serial: randomSerial(ports.random),
     spki: key.spki,
     notBefore: now,
