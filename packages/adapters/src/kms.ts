@@ -18,7 +18,7 @@ import { ServiceError } from "@sealwright/core/errors"
 import type { KeyMaker, KeyPurpose, KeyReference, SigningKeys } from "@sealwright/core/ports"
 import { type SignatureScheme, schemeRow } from "@sealwright/formats/algorithms"
 import { digest } from "./platform.ts"
-import { backOff, type ClientSettings, clientOptions, errorName, isRefusal } from "./sdk.ts"
+import { backOff, type ClientSettings, clientOptions, errorName, isRefusal, smallCallOptions, trimmed } from "./sdk.ts"
 
 const MAX_RAW_BYTES = 4096
 
@@ -158,7 +158,7 @@ function rethrow(error: unknown): never {
 
 /** Keys behind a client of their own, as functions open them. */
 export function openKmsKeys(settings: ClientSettings = {}): SigningKeys {
-  return createKmsKeys(new KMSClient(clientOptions(settings)))
+  return createKmsKeys(trimmed(new KMSClient(smallCallOptions(settings))))
 }
 
 export function openKmsKeyMaker(maker: KmsKeyMakerSettings, settings: ClientSettings = {}): KeyMaker {
