@@ -17,7 +17,8 @@ export interface CountingProxy {
 
 /**
  * Stands before one AWS endpoint, passes calls on unchanged and writes them down.
- * @param canned repeats the last answer of an operation instead of asking: for a client that repeats a call whose condition no longer holds
+ * @param canned what a client hears of an operation, whatever the endpoint says: for a client that repeats a call whose condition no longer holds.
+ * The endpoint is asked all the same, so that the client waits as long as others do
  */
 export async function startCountingProxy(target: string, canned?: ReadonlyMap<string, string>): Promise<CountingProxy> {
   const calls: Call[] = []
@@ -30,12 +31,14 @@ export async function startCountingProxy(target: string, canned?: ReadonlyMap<st
       const operation = String(incoming.headers["x-amz-target"]).split(".").at(-1) ?? ""
       calls.push({ operation, body: body.toString("utf8") })
       const answer = canned?.get(operation)
-      if (answer !== undefined) {
-        outgoing.writeHead(200, { "content-type": "application/x-amz-json-1.0" }).end(answer)
-        return
-      }
       const { method, url, headers } = incoming
       const onward = request({ hostname, port, method, path: url, headers }, (reply) => {
+        if (answer !== undefined) {
+          reply.resume().on("end", () => {
+            outgoing.writeHead(200, { "content-type": "application/x-amz-json-1.0" }).end(answer)
+          })
+          return
+        }
         outgoing.writeHead(reply.statusCode ?? 502, reply.headers)
         reply.pipe(outgoing)
       })

@@ -8,15 +8,24 @@ export interface EnvironmentCredentials {
   readonly sessionToken?: string
 }
 
-/** The SDK's default provider, by its name and shape. @throws Error when the environment has no credentials */
+/**
+ * The SDK's default provider, by its name and shape. It asks for each request; a function's credentials stay the same as long as its process.
+ * @throws Error when the environment has no credentials
+ */
 export function defaultProvider(): () => Promise<EnvironmentCredentials> {
+  let known: EnvironmentCredentials | undefined
   return async () => {
-    const {
-      AWS_ACCESS_KEY_ID: accessKeyId,
-      AWS_SECRET_ACCESS_KEY: secretAccessKey,
-      AWS_SESSION_TOKEN: sessionToken,
-    } = process.env
-    if (!accessKeyId || !secretAccessKey) throw new Error("the environment has no AWS credentials")
-    return { accessKeyId, secretAccessKey, ...(sessionToken && { sessionToken }) }
+    known ??= readCredentials()
+    return known
   }
+}
+
+function readCredentials(): EnvironmentCredentials {
+  const {
+    AWS_ACCESS_KEY_ID: accessKeyId,
+    AWS_SECRET_ACCESS_KEY: secretAccessKey,
+    AWS_SESSION_TOKEN: sessionToken,
+  } = process.env
+  if (!accessKeyId || !secretAccessKey) throw new Error("the environment has no AWS credentials")
+  return { accessKeyId, secretAccessKey, ...(sessionToken && { sessionToken }) }
 }

@@ -379,9 +379,14 @@ describe("a lease is the durable intent (D3)", () => {
     })
     await service.profile("held", { keyMode: "held" })
     corrupt = true
+    await service.profile("spoiled", { keyMode: "held" })
     for (const profile of ["release", "held"])
       await expect(sign(signRequest(["a"], { profile }))).rejects.toThrow(withCode("SIGNATURE_SELF_CHECK_FAILED"))
     corrupt = false
+    for (const again of ["a", "b"])
+      await expect(sign(signRequest([again], { profile: "spoiled" }))).rejects.toThrow(
+        withCode("SIGNATURE_SELF_CHECK_FAILED"),
+      )
     await service.publish()
     expect(expectSound(service)).toBe(0)
   })

@@ -1,36 +1,29 @@
-import { constants, generateKeyPairSync, type KeyObject, sign } from "node:crypto"
+import type { KeyObject } from "node:crypto"
 import type { EphemeralKey } from "@sealwright/core/ports"
-import { HASH_LENGTH, type SignatureScheme, schemeRow } from "@sealwright/formats/algorithms"
-
-const CURVES: Partial<Record<SignatureScheme, string>> = {
-  "ecdsa-p256-sha256": "prime256v1",
-  "ecdsa-p384-sha384": "secp384r1",
-  "ecdsa-p521-sha512": "secp521r1",
-}
-/** RSA as Notary ties sizes to hashes. */
-export const RSA_BITS = { sha256: 2048, sha384: 3072, sha512: 4096 } as const
+import { type SignatureScheme, schemeRow } from "@sealwright/formats/algorithms"
+import { concat } from "@sealwright/formats/bytes"
+import { type Curve, ecSpki } from "@sealwright/formats/public-key-write"
+import { makeKeyPair, signInProcess, spkiOf } from "./key-pair.ts"
 
 /** Signs in this process, so it has no need to wait. */
 export interface ProcessKey extends EphemeralKey {
   sign(message: Uint8Array): Uint8Array
 }
 
-/** A key pair of this process, for one act (D2). RSA-PSS has a salt as long as its hash. */
+/** A key pair of this process, for one act (D2). */
 export function makeEphemeralKey(scheme: SignatureScheme): ProcessKey {
-  const { privateKey, publicKey } = keyPair(scheme)
-  const spki = new Uint8Array(publicKey.export({ type: "spki", format: "der" }))
-  const { hash, padding } = schemeRow(scheme)
-  const key =
-    padding === "pss" && hash !== undefined
-      ? { key: privateKey, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: HASH_LENGTH[hash] }
-      : privateKey
-  return { scheme, spki, sign: (message) => new Uint8Array(sign(hash ?? null, message, key)), drop: () => undefined }
+  const { privateKey, publicKey } = makeKeyPair(scheme)
+  const spki = schemeRow(scheme).keyType === "ec" ? spkiOfPoint(publicKey) : spkiOf(publicKey)
+  return { scheme, spki, sign: (message) => signInProcess(privateKey, scheme, message), drop: () => undefined }
 }
 
-function keyPair(scheme: SignatureScheme): { privateKey: KeyObject; publicKey: KeyObject } {
-  const namedCurve = CURVES[scheme]
-  if (namedCurve !== undefined) return generateKeyPairSync("ec", { namedCurve })
-  const { keyType, hash } = schemeRow(scheme)
-  if (keyType === "rsa" && hash !== undefined) return generateKeyPairSync("rsa", { modulusLength: RSA_BITS[hash] })
-  return keyType === "ml-dsa-65" ? generateKeyPairSync("ml-dsa-65") : generateKeyPairSync("ed25519")
+const UNCOMPRESSED = Uint8Array.of(4)
+
+/**
+ * SubjectPublicKeyInfo from the point's coordinates, which a JWK has at full length (RFC 7518 §6.2.1.2): OpenSSL takes more than twice as long to
+ * set up its DER encoder as to tell them.
+ */
+function spkiOfPoint(publicKey: KeyObject): Uint8Array {
+  const { crv, x = "", y = "" } = publicKey.export({ format: "jwk" })
+  return ecSpki(crv as Curve, concat(UNCOMPRESSED, Buffer.from(x, "base64url"), Buffer.from(y, "base64url")))
 }

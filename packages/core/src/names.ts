@@ -43,13 +43,19 @@ const CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
  * @param random 10 bytes
  */
 export function ulid(at: Date, random: Uint8Array): string {
-  let value = BigInt(at.getTime())
-  for (const byte of random.subarray(0, 10)) value = (value << 8n) | BigInt(byte)
+  return crockford(at.getTime(), 10) + crockford(fortyBits(random, 0), 8) + crockford(fortyBits(random, 5), 8)
+}
+
+function fortyBits(bytes: Uint8Array, from: number): number {
+  let value = 0
+  for (let i = from; i < from + 5; i++) value = value * 256 + (bytes[i] as number)
+  return value
+}
+
+/** @param value below 32^digits and 2^53 */
+function crockford(value: number, digits: number): string {
   let text = ""
-  for (let i = 0; i < 26; i++) {
-    text = CROCKFORD.charAt(Number(value & 31n)) + text
-    value >>= 5n
-  }
+  for (let i = 0, rest = value; i < digits; i++, rest = Math.floor(rest / 32)) text = CROCKFORD.charAt(rest % 32) + text
   return text
 }
 

@@ -69,17 +69,18 @@ export function hexDecode(text: string): Uint8Array {
   return bytes
 }
 
-const STANDARD = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-const URL_SAFE = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+const STANDARD = encoder.encode("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
+const URL_SAFE = encoder.encode("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+const PAD = 0x3d
 
 /** Base64 of RFC 4648 §4, with padding. */
 export function base64Encode(bytes: Uint8Array): string {
-  return encode64(bytes, STANDARD, "=")
+  return encode64(bytes, STANDARD, true)
 }
 
 /** Base64url of RFC 4648 §5 without padding, as JOSE writes it. */
 export function base64urlEncode(bytes: Uint8Array): string {
-  return encode64(bytes, URL_SAFE, "")
+  return encode64(bytes, URL_SAFE, false)
 }
 
 /** @throws FormatError TEXT_MALFORMED unless `text` is exactly what `base64Encode` writes for some bytes */
@@ -94,27 +95,37 @@ export function base64urlDecode(text: string): Uint8Array {
   return decode64(text, text.length, URL_SAFE_VALUES)
 }
 
-function encode64(bytes: Uint8Array, alphabet: string, pad: string): string {
-  let text = ""
-  for (let i = 0; i < bytes.length; i += 3) {
-    const a = bytes[i] as number
-    const b = bytes[i + 1]
-    const c = bytes[i + 2]
-    text += alphabet.charAt(a >> 2) + alphabet.charAt(((a & 3) << 4) | ((b ?? 0) >> 4))
-    text += b === undefined ? pad : alphabet.charAt(((b & 15) << 2) | ((c ?? 0) >> 6))
-    text += c === undefined ? pad : alphabet.charAt(c & 63)
+/** The characters' codes first and the text at once: a text that grows by a character is made anew for whoever reads it. */
+function encode64(bytes: Uint8Array, alphabet: Uint8Array, padded: boolean): string {
+  const { length } = bytes
+  const whole = length - (length % 3)
+  const codes = new Uint8Array(padded ? Math.ceil(length / 3) * 4 : Math.ceil((length * 4) / 3))
+  let at = 0
+  for (let i = 0; i < whole; i += 3) {
+    const bits = ((bytes[i] as number) << 16) | ((bytes[i + 1] as number) << 8) | (bytes[i + 2] as number)
+    codes[at++] = alphabet[bits >> 18] as number
+    codes[at++] = alphabet[(bits >> 12) & 63] as number
+    codes[at++] = alphabet[(bits >> 6) & 63] as number
+    codes[at++] = alphabet[bits & 63] as number
   }
-  return text
+  if (whole < length) {
+    const bits = ((bytes[whole] as number) << 16) | ((bytes[whole + 1] ?? 0) << 8)
+    codes[at++] = alphabet[bits >> 18] as number
+    codes[at++] = alphabet[(bits >> 12) & 63] as number
+    if (length - whole === 2) codes[at++] = alphabet[(bits >> 6) & 63] as number
+    codes.fill(PAD, at)
+  }
+  return strictDecoder.decode(codes)
 }
 
 const NOT_IN_ALPHABET = 255
-const HEX_VALUES = valuesOf("0123456789abcdef")
+const HEX_VALUES = valuesOf(encoder.encode("0123456789abcdef"))
 const STANDARD_VALUES = valuesOf(STANDARD)
 const URL_SAFE_VALUES = valuesOf(URL_SAFE)
 
-function valuesOf(alphabet: string): Uint8Array {
+function valuesOf(alphabet: Uint8Array): Uint8Array {
   const values = new Uint8Array(128).fill(NOT_IN_ALPHABET)
-  for (let i = 0; i < alphabet.length; i++) values[alphabet.charCodeAt(i)] = i
+  for (const [value, code] of alphabet.entries()) values[code] = value
   return values
 }
 

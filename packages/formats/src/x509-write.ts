@@ -56,6 +56,10 @@ export interface LeafFields extends CertificateFields {
   readonly crlUrl: string
 }
 
+/** What differs between the leaves of one issuer and profile, and what does not. */
+export type OwnLeafFields = Pick<LeafFields, "serial" | "notBefore" | "notAfter" | "spki" | "subjectKeyId">
+export type SharedLeafFields = Omit<LeafFields, keyof OwnLeafFields>
+
 export interface RootFields extends Omit<CertificateFields, "issuer"> {
   readonly subjectKeyId: Uint8Array
   readonly pathLength?: number
@@ -88,20 +92,30 @@ export function distinguishedName(name: DistinguishedName): Uint8Array {
 }
 
 /**
- * To-be-signed bytes of a certificate for one signature (D2): code signing, not a CA, one rfc822Name.
- * @throws FormatError CERTIFICATE_MALFORMED for a serial, name or URL that the profile forbids
+ * To-be-signed bytes of certificates for one signature each (D2): code signing, not a CA, one rfc822Name. What they have in common is encoded once.
+ * @throws FormatError CERTIFICATE_MALFORMED for a name or URL that the profile forbids; the function returned: for a serial or validity
  */
+export function leafTbsWriter(shared: SharedLeafFields): (own: OwnLeafFields) => Uint8Array {
+  const { scheme, issuer, subject } = shared
+  const before = [LEAF_KEY_USAGE, CODE_KEY_PURPOSE]
+  const after = [
+    authorityKeyIdExtension(shared.authorityKeyId),
+    extension(EXTENSION.subjectAltName.oid, false, sequence(implicit(1, ascii(shared.email)))),
+    crlUrlExtension(shared.crlUrl),
+    extension(EXTENSION.fulcioIssuer.oid, false, utf8(shared.issuerUrl)),
+    extension(EXTENSION.fulcioIssuerV2.oid, false, utf8String(shared.issuerUrl)),
+  ]
+  return ({ serial, notBefore, notAfter, spki, subjectKeyId }) =>
+    certificateTbs({ serial, scheme, issuer, notBefore, notAfter, subject, spki }, [
+      ...before,
+      subjectKeyIdExtension(subjectKeyId),
+      ...after,
+    ])
+}
+
+/** One certificate's, as `leafTbsWriter` makes them. */
 export function leafTbs(fields: LeafFields): Uint8Array {
-  return certificateTbs(fields, [
-    LEAF_KEY_USAGE,
-    CODE_KEY_PURPOSE,
-    subjectKeyIdExtension(fields.subjectKeyId),
-    authorityKeyIdExtension(fields.authorityKeyId),
-    extension(EXTENSION.subjectAltName.oid, false, sequence(implicit(1, ascii(fields.email)))),
-    crlUrlExtension(fields.crlUrl),
-    extension(EXTENSION.fulcioIssuer.oid, false, utf8(fields.issuerUrl)),
-    extension(EXTENSION.fulcioIssuerV2.oid, false, utf8String(fields.issuerUrl)),
-  ])
+  return leafTbsWriter(fields)(fields)
 }
 
 /** To-be-signed bytes of a self-signed root. */
@@ -182,7 +196,7 @@ export function authorityKeyIdExtension(keyId: Uint8Array): Uint8Array {
 }
 
 function subjectKeyIdExtension(keyId: Uint8Array): Uint8Array {
-  return extension(EXTENSION.subjectKeyIdentifier.oid, false, octetString(keyId))
+  return sequence(SUBJECT_KEY_ID, octetString(octetString(keyId)))
 }
 
 function caExtension(pathLength: number | undefined): Uint8Array {
@@ -199,6 +213,7 @@ function crlUrlExtension(url: string): Uint8Array {
   )
 }
 
+const SUBJECT_KEY_ID = oid(EXTENSION.subjectKeyIdentifier.oid)
 const VERSION_3 = explicit(0, integer(2n))
 const LEAF_KEY_USAGE = extension(EXTENSION.keyUsage.oid, true, namedBits([KEY_USAGE.digitalSignature]))
 const CODE_KEY_PURPOSE = extension(EXTENSION.extKeyUsage.oid, false, sequence(oid(KEY_PURPOSE.codeSigning)))

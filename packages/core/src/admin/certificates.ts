@@ -6,7 +6,8 @@ import {
   distinguishedName,
   issuingCaRequestExtensions,
   issuingCaTbs,
-  leafTbs,
+  leafTbsWriter,
+  type OwnLeafFields,
   rootTbs,
   timestampAuthorityTbs,
 } from "@sealwright/formats/x509-write"
@@ -151,33 +152,29 @@ export async function requestCertificate(
   return assembleCsr(info, key.scheme, await ports.keys.sign(key, info))
 }
 
-/** The certificate of one signature (serial from its number) or of a held key (random serial); the issuer's key signs it. */
-export async function certifyLeaf(
-  ports: Pick<CertifyPorts, "keys" | "digest">,
+/** What differs between the leaves of one profile. */
+export type Leaf = Pick<OwnLeafFields, "spki" | "notBefore" | "notAfter"> & { readonly serial: Uint8Array }
+
+/** Certifies the leaves of one profile under one issuer: one for each signature (serial from its number), or a held key's (random serial). */
+export function leafCertifier(
+  { digest, keys }: Pick<CertifyPorts, "keys" | "digest">,
   issuer: Issuer,
   names: Names,
-  leaf: {
-    readonly profile: Profile["name"]
-    readonly serial: Uint8Array
-    readonly spki: Uint8Array
-    readonly notBefore: Date
-    readonly notAfter: Date
-  },
-): Promise<Uint8Array> {
-  refuseOutliving(leaf.notAfter, issuer.notAfter, `a certificate of profile ${leaf.profile}`)
-  const tbs = leafTbs({
-    serial: leaf.serial,
-    scheme: issuer.key.scheme,
+  profile: Profile["name"],
+): (leaf: Leaf) => Promise<Uint8Array> {
+  const { scheme } = issuer.key
+  const tbsOf = leafTbsWriter({
+    scheme,
     issuer: parseCertificate(issuer.certificate).subject.der,
-    notBefore: leaf.notBefore,
-    notAfter: leaf.notAfter,
-    subject: subjectName(names, leaf.profile),
-    spki: leaf.spki,
-    subjectKeyId: keyIdentifier(ports.digest, leaf.spki),
-    authorityKeyId: authorityKeyId(ports.digest, issuer),
-    email: `${leaf.profile}@${names.identityHost}`,
+    subject: subjectName(names, profile),
+    authorityKeyId: authorityKeyId(digest, issuer),
+    email: `${profile}@${names.identityHost}`,
     issuerUrl: identityIssuerUrl(names.identityHost),
     crlUrl: crlUrl(names.crlHost, issuer.issuerKeyId),
   })
-  return assembleCertificate(tbs, issuer.key.scheme, await ports.keys.sign(issuer.key, tbs))
+  return async (leaf) => {
+    refuseOutliving(leaf.notAfter, issuer.notAfter, `a certificate of profile ${profile}`)
+    const tbs = tbsOf({ ...leaf, subjectKeyId: keyIdentifier(digest, leaf.spki) })
+    return assembleCertificate(tbs, scheme, await keys.sign(issuer.key, tbs))
+  }
 }

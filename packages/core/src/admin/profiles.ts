@@ -11,7 +11,7 @@ import type { Table, Write } from "../ports.ts"
 import { noteChangeNow } from "../publish/changes.ts"
 import { wholeSeconds } from "../sign/rules.ts"
 import type { AdminPorts } from "./ceremony.ts"
-import { certifyLeaf, randomSerial, subjectName } from "./certificates.ts"
+import { leafCertifier, randomSerial, subjectName } from "./certificates.ts"
 
 /** What a profile's creator decides. */
 export type ProfileSettings = Pick<
@@ -76,8 +76,12 @@ async function makeHeldKey(
   now: Date,
 ): Promise<HeldKey> {
   const key = await ports.maker.create(`held/${profile}`, "held", algorithm)
-  const certificate = await certifyLeaf(ports, issuer, deployment, {
+  const certificate = await leafCertifier(
+    ports,
+    issuer,
+    deployment,
     profile,
+  )({
     serial: randomSerial(ports.random),
     spki: key.spki,
     notBefore: now,

@@ -1,15 +1,14 @@
-import type { SignatureScheme } from "@sealwright/formats/algorithms"
 import { bytesEqual, hexDecode, hexEncode } from "@sealwright/formats/bytes"
 import { leafSerial, leafSerialInput } from "@sealwright/formats/leaf-serial"
 import { assembleEnvelope, unsignedEnvelope } from "@sealwright/formats/notary-jws"
 import { JWS_MEDIA_TYPE } from "@sealwright/formats/oci-notary"
-import { parseCertificate } from "@sealwright/formats/x509"
+import { type Certificate, parseCertificate } from "@sealwright/formats/x509"
 import { verifySignature } from "@sealwright/verifier/requests"
-import { certifyLeaf } from "../admin/certificates.ts"
+import { leafCertifier } from "../admin/certificates.ts"
 import { ServiceError } from "../errors.ts"
 import type { Envelope } from "../model.ts"
-import type { Digest, EphemeralKey, MakeEphemeralKey, RunStep, SigningKeys } from "../ports.ts"
-import type { Grant } from "./leases.ts"
+import type { Digest, KeyReference, MakeEphemeralKey, RunStep, SigningKeys } from "../ports.ts"
+import type { Grant, Standing } from "./leases.ts"
 import { planLeafEnd, type SubjectRequest } from "./rules.ts"
 
 const SIGNING_AGENT = "sealwright/0.1.0"
@@ -27,116 +26,118 @@ export interface MadeSignature {
   readonly certificateNotAfter: Date
 }
 
-interface Leaf {
-  readonly certificate: Uint8Array
-  readonly serial: Uint8Array
-  readonly spki: Uint8Array
-  readonly scheme: SignatureScheme
-  readonly notAfter: Date
-  readonly sign: (message: Uint8Array) => Uint8Array | Promise<Uint8Array>
-}
-
-/** What an envelope says of its subject, whoever signs it. */
-type Claims = Omit<Parameters<typeof unsignedEnvelope>[0], "scheme" | "sealwright">
-
-/**
- * One signature on one subject under one number (D2): with `ephemeral`, a fresh key certified by the issuer; with `held`, the
- * profile's own key under its shared certificate. One call to the key service either way.
- * @throws ServiceError SIGNER_UNAVAILABLE, KEY_NOT_USABLE, ISSUER_NOT_ACTIVE, SIGNATURE_SELF_CHECK_FAILED
- */
-export async function makeSignature(
-  ports: EnvelopePorts,
+/** Makes one signature on one subject under one number of the grant. */
+export type MakeSignature = (
   grant: Grant,
   number: number,
   subject: SubjectRequest,
   signedAt: Date,
   expiresAt: Date | undefined,
-): Promise<MadeSignature> {
-  const claims: Claims = {
-    authenticSigningTime: signedAt,
-    ...(expiresAt && { expiry: expiresAt }),
-    target: { mediaType: subject.mediaType, digest: subject.digest, size: subject.size },
-  }
-  if (grant.standing.profile.keyMode === "held")
-    return await signWith(ports, grant, number, claims, heldLeaf(ports, grant, signedAt))
-  const key = await ports.makeEphemeralKey(grant.standing.profile.algorithm)
-  try {
-    return await signWith(ports, grant, number, claims, await freshLeaf(ports, grant, number, signedAt, key))
-  } finally {
-    await key.drop()
-  }
+) => Promise<MadeSignature>
+
+/** A certificate and the key it certifies, ready to sign one envelope. */
+interface Leaf {
+  readonly certificate: Uint8Array
+  readonly serial: Uint8Array
+  readonly notAfter: Date
+  readonly key: Pick<KeyReference, "scheme" | "spki">
+  readonly sign: (message: Uint8Array) => Uint8Array | Promise<Uint8Array>
 }
 
-async function signWith(
-  ports: EnvelopePorts,
-  grant: Grant,
-  number: number,
-  claims: Claims,
-  leaf: Leaf,
-): Promise<MadeSignature> {
-  const { issuer } = grant.standing
-  const unsigned = unsignedEnvelope({
-    ...claims,
-    scheme: leaf.scheme,
-    sealwright: { issuerKeyId: hexDecode(issuer.issuerKeyId), serial: leaf.serial, number },
-  })
-  const signature = await leaf.sign(unsigned.signingInput)
-  selfCheck(ports, grant, leaf, unsigned.signingInput, signature)
-  const chain = [leaf.certificate, issuer.certificate, ...issuer.chain]
-  return {
-    envelope: {
-      format: "notary-jws",
-      mediaType: JWS_MEDIA_TYPE,
-      bytes: assembleEnvelope(unsigned, signature, chain, SIGNING_AGENT),
-    },
-    serialHex: hexEncode(leaf.serial),
-    certificateNotAfter: leaf.notAfter,
-  }
-}
-
-async function freshLeaf(
-  ports: EnvelopePorts,
+/** Lends the leaf of one number: a key for one act ends with `use`, however that ends. */
+type LendLeaf = (
   grant: Grant,
   number: number,
   signedAt: Date,
-  key: EphemeralKey,
-): Promise<Leaf> {
-  const { deployment, issuer, profile } = grant.standing
-  const notAfter = planLeafEnd(profile, issuer, signedAt)
-  const serial = leafSerial(ports.digest("sha256", leafSerialInput(grant.lease.nonce, number)), number)
-  const certificate = await certifyLeaf(ports, issuer, deployment, {
-    profile: profile.name,
-    serial,
-    spki: key.spki,
-    notBefore: signedAt,
-    notAfter,
-  })
-  return { certificate, serial, spki: key.spki, scheme: key.scheme, notAfter, sign: (message) => key.sign(message) }
-}
+  use: (leaf: Leaf) => Promise<MadeSignature>,
+) => Promise<MadeSignature>
 
-function heldLeaf(ports: EnvelopePorts, grant: Grant, signedAt: Date): Leaf {
-  const { held, name } = grant.standing.profile
-  if (held === undefined) throw new Error(`damaged item: profile ${name} holds no key`)
-  const { serialBytes, notAfter } = parseCertificate(held.certificate)
-  if (signedAt.getTime() > notAfter.getTime())
-    throw new ServiceError("ISSUER_NOT_ACTIVE", `the certificate of profile ${name} ended ${notAfter.toISOString()}`)
-  return {
-    certificate: held.certificate,
-    serial: serialBytes,
-    spki: held.key.spki,
-    scheme: held.key.scheme,
-    notAfter,
-    sign: (message) => ports.keys.sign(held.key, message),
+/**
+ * How signatures are made (D2): with `ephemeral`, a fresh key certified by the issuer; with `held`, the profile's own key under its shared
+ * certificate. One call to the key service either way. Nothing is returned before it has verified: a faulty key service must not get a
+ * signature out. What all signatures of one standing share is worked out, and a held certificate checked, once.
+ * The function returned @throws ServiceError SIGNER_UNAVAILABLE, KEY_NOT_USABLE, ISSUER_NOT_ACTIVE, SIGNATURE_SELF_CHECK_FAILED
+ */
+export function createSignatureMaker(ports: EnvelopePorts): MakeSignature {
+  const lenders = new WeakMap<Standing, LendLeaf>()
+
+  function lenderOf(standing: Standing): LendLeaf {
+    const known = lenders.get(standing)
+    if (known !== undefined) return known
+    const made = standing.profile.keyMode === "held" ? heldLeaf(ports, standing) : freshLeaves(ports, standing)
+    lenders.set(standing, made)
+    return made
+  }
+
+  return async (grant, number, subject, signedAt, expiresAt) => {
+    const { standing } = grant
+    const { issuer } = standing
+    return await lenderOf(standing)(grant, number, signedAt, async (leaf) => {
+      const unsigned = unsignedEnvelope({
+        scheme: leaf.key.scheme,
+        authenticSigningTime: signedAt,
+        ...(expiresAt && { expiry: expiresAt }),
+        target: { mediaType: subject.mediaType, digest: subject.digest, size: subject.size },
+        sealwright: { issuerKeyId: hexDecode(issuer.issuerKeyId), serial: leaf.serial, number },
+      })
+      const signature = await leaf.sign(unsigned.signingInput)
+      if (!verifies(ports, leaf.key, unsigned.signingInput, signature)) throw selfCheckFailed(standing)
+      const chain = [leaf.certificate, issuer.certificate, ...issuer.chain]
+      return {
+        envelope: {
+          format: "notary-jws",
+          mediaType: JWS_MEDIA_TYPE,
+          bytes: assembleEnvelope(unsigned, signature, chain, SIGNING_AGENT),
+        },
+        serialHex: hexEncode(leaf.serial),
+        certificateNotAfter: leaf.notAfter,
+      }
+    })
   }
 }
 
-/** Both signatures verify, and the leaf is the one that was meant: a faulty key service must not get a signature out. */
-function selfCheck(ports: EnvelopePorts, grant: Grant, leaf: Leaf, message: Uint8Array, signature: Uint8Array): void {
-  const certificate = parseCertificate(leaf.certificate)
-  const { issuer } = grant.standing
-  const sound =
-    bytesEqual(certificate.spki, leaf.spki) &&
-    ports.run(verifySignature(leaf.scheme, leaf.spki, message, signature)) &&
-    ports.run(verifySignature(issuer.key.scheme, issuer.key.spki, certificate.tbs, certificate.signature))
-  if (!sound) throw new ServiceError("SIGNATURE_SELF_CHECK_FAILED", `profile ${grant.standing.profile.name}`)
+function freshLeaves(ports: EnvelopePorts, standing: Standing): LendLeaf {
+  const { deployment, issuer, profile } = standing
+  const certify = leafCertifier(ports, issuer, deployment, profile.name)
+  return async ({ lease }, number, signedAt, use) => {
+    const key = await ports.makeEphemeralKey(profile.algorithm)
+    try {
+      const notAfter = planLeafEnd(profile, issuer, signedAt)
+      const serial = leafSerial(ports.digest("sha256", leafSerialInput(lease.nonce, number)), number)
+      const certificate = await certify({ serial, spki: key.spki, notBefore: signedAt, notAfter })
+      checkLeaf(ports, standing, parseCertificate(certificate), key)
+      return await use({ certificate, serial, notAfter, key, sign: (message) => key.sign(message) })
+    } finally {
+      await key.drop()
+    }
+  }
+}
+
+function heldLeaf(ports: EnvelopePorts, standing: Standing): LendLeaf {
+  const { held, name } = standing.profile
+  if (held === undefined) throw new Error(`damaged item: profile ${name} holds no key`)
+  const { certificate, key } = held
+  const parsed = parseCertificate(certificate)
+  checkLeaf(ports, standing, parsed, key)
+  const { notAfter, serialBytes: serial } = parsed
+  return async (_grant, _number, signedAt, use) => {
+    if (signedAt.getTime() > notAfter.getTime())
+      throw new ServiceError("ISSUER_NOT_ACTIVE", `the certificate of profile ${name} ended ${notAfter.toISOString()}`)
+    return await use({ certificate, serial, notAfter, key, sign: (message) => ports.keys.sign(key, message) })
+  }
+}
+
+/** The issuer signed the certificate, and it is for the key that was meant. */
+function checkLeaf(ports: EnvelopePorts, standing: Standing, certificate: Certificate, key: Leaf["key"]): void {
+  const { tbs, signature, spki } = certificate
+  if (!bytesEqual(spki, key.spki) || !verifies(ports, standing.issuer.key, tbs, signature))
+    throw selfCheckFailed(standing)
+}
+
+function verifies(ports: EnvelopePorts, key: Leaf["key"], message: Uint8Array, signature: Uint8Array): boolean {
+  return ports.run(verifySignature(key.scheme, key.spki, message, signature))
+}
+
+function selfCheckFailed({ profile }: Standing): ServiceError {
+  return new ServiceError("SIGNATURE_SELF_CHECK_FAILED", `profile ${profile.name}`)
 }

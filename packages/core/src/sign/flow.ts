@@ -4,7 +4,7 @@ import type { SignatureRecord } from "../model.ts"
 import { ulid } from "../names.ts"
 import type { Clock, Digest, MakeEphemeralKey, RandomBytes, RunStep, SigningKeys, Table } from "../ports.ts"
 import { commitSignatures, earlierSignatures, idempotencyHash, type Settled } from "./commit.ts"
-import { makeSignature } from "./envelope.ts"
+import { createSignatureMaker } from "./envelope.ts"
 import { createLeasePool, type Grant, type Standing } from "./leases.ts"
 import {
   authorizeCaller,
@@ -56,6 +56,7 @@ export type Signer = (request: SignRequest) => Promise<readonly Settled[]>
 export function createSigner(ports: SignPorts): Signer {
   const { table, clock, random } = ports
   const pool = createLeasePool(ports)
+  const makeSignature = createSignatureMaker(ports)
 
   return async function sign(request) {
     checkSubjects(request.subjects)
@@ -148,7 +149,7 @@ export function createSigner(ports: SignPorts): Signer {
     return Promise.all(
       subjects.map(async (subject, i): Promise<SignatureRecord> => {
         const number = grant.numbers[i] as number
-        const made = await makeSignature(ports, grant, number, subject, signedAt, expiresAt)
+        const made = await makeSignature(grant, number, subject, signedAt, expiresAt)
         return {
           id: ulid(signedAt, random(10)),
           profile: profile.name,
