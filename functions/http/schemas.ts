@@ -1,5 +1,5 @@
 import { ServiceError } from "@sealwright/core/errors"
-import { CRL_REASONS } from "@sealwright/core/model"
+import { CRL_REASONS, KEY_MODES } from "@sealwright/core/model"
 import { SLUG, ULID } from "@sealwright/core/names"
 import { MAX_SUBJECTS } from "@sealwright/core/sign/rules"
 import { FormatError } from "@sealwright/formats/errors"
@@ -86,7 +86,7 @@ const leafLifetimeSec = whole(60, 86_400)
 export const profileSchema = v.strictObject({
   name: slug,
   issuer: slug,
-  keyMode: v.optional(v.picklist(["ephemeral", "held"]), "ephemeral"),
+  keyMode: v.optional(v.picklist(KEY_MODES), "ephemeral"),
   algorithm: v.optional(algorithm, "ecdsa-p256-sha256"),
   principals: v.pipe(principals, v.minLength(1)),
   repositories: v.pipe(repositories, v.minLength(1)),
@@ -113,6 +113,7 @@ export const revocationSchema = v.strictObject({
     v.strictObject({ kind: v.literal("signature"), signature: v.pipe(v.string(), v.regex(ULID)) }),
     v.strictObject({ kind: v.literal("artifact"), digest }),
     v.strictObject({ kind: v.literal("certificate"), thumbprint: v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/)) }),
+    v.strictObject({ kind: v.literal("certificate"), signature: v.pipe(v.string(), v.regex(ULID)) }),
     v.strictObject({ kind: v.literal("issuer"), issuer: slug }),
     v.strictObject({ kind: v.literal("profile"), profile: slug, from: time }),
     v.strictObject({ kind: v.literal("principal"), principal, from: time, until: v.optional(time) }),

@@ -5,7 +5,7 @@ import { checkNesting, DerReader } from "@sealwright/formats/der"
 import { integer, integerContent, octetString, oid, sequence, time } from "@sealwright/formats/der-write"
 import { ecdsaDerToRaw, ecdsaRawToDer } from "@sealwright/formats/ecdsa"
 import { FormatError } from "@sealwright/formats/errors"
-import { leafSerial, numberOfSerial } from "@sealwright/formats/leaf-serial"
+import { batchSerial, leafSerial, numbersOfSerial } from "@sealwright/formats/leaf-serial"
 import { encodePayload, parseNotaryJws, parsePayload } from "@sealwright/formats/notary-jws"
 import { parseDigest, parseImageIndex, parseImageManifest } from "@sealwright/formats/oci"
 import { parseSignatureManifest } from "@sealwright/formats/oci-notary"
@@ -95,8 +95,10 @@ describe("what is written is read back", () => {
     property(
       fc.uint8Array({ minLength: 32, maxLength: 32 }),
       fc.integer({ min: 0, max: 2 ** 48 - 1 }),
-      (digest, number) => {
-        expect(numberOfSerial(leafSerial(digest, number))).toBe(number)
+      fc.integer({ min: 1, max: 255 }),
+      (digest, first, count) => {
+        expect(numbersOfSerial(leafSerial(digest, first))).toEqual({ first, count: 1 })
+        expect(numbersOfSerial(batchSerial(digest, first, count))).toEqual({ first, count })
       },
     )
   })

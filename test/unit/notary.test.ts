@@ -1,6 +1,7 @@
 import type { SignatureScheme } from "@sealwright/formats/algorithms"
 import { base64Encode, base64urlDecode, base64urlEncode, hexEncode, utf8, utf8Decode } from "@sealwright/formats/bytes"
 import { ecdsaDerToRaw } from "@sealwright/formats/ecdsa"
+import { batchSerial } from "@sealwright/formats/leaf-serial"
 import { assembleEnvelope, parseNotaryJws, unsignedEnvelope } from "@sealwright/formats/notary-jws"
 import { runSync } from "@sealwright/verifier/node-crypto"
 import {
@@ -152,6 +153,26 @@ describe("D2: a certificate cannot be swapped for its sibling", () => {
     const trusted = [plain, twin]
     expect(codeOf(verify(signed({ header: named, chain: [plain] }), { trusted }))).toBe("accepted")
     expect(codeOf(verify(signed({ header: named, chain: [twin] }), { trusted }))).toBe("CERTIFICATE_SWAPPED")
+  })
+
+  test("nor may a batch's certificate stand for a number outside its batch", () => {
+    const serial = hexEncode(batchSerial(new Uint8Array(32), 100, 3))
+    const plain = certificate({
+      signer: good.signer,
+      commonName: "Batch",
+      keyUsage: [0],
+      serial: BigInt(`0x${serial}`),
+    })
+    const codes = [99, 100, 102, 103].map((number) => {
+      const named = (header: Json) => ({
+        ...header,
+        "io.sealwright.issuer": hexEncode(good.signer.keyId),
+        "io.sealwright.serial": serial,
+        "io.sealwright.number": String(number),
+      })
+      return codeOf(verify(signed({ header: named, chain: [plain] }), { trusted: [plain] }))
+    })
+    expect(codes).toEqual(["CERTIFICATE_SWAPPED", "accepted", "accepted", "CERTIFICATE_SWAPPED"])
   })
 
   test("nor a signature without those headers be passed off under this service's identity", () => {

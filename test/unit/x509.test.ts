@@ -2,7 +2,7 @@ import { SCHEMES, type SignatureScheme, schemeRow } from "@sealwright/formats/al
 import { utf8 } from "@sealwright/formats/bytes"
 import { DerReader } from "@sealwright/formats/der"
 import { der, explicit, integer, namedBits, oid, sequence, set, utf8String } from "@sealwright/formats/der-write"
-import { leafSerial, leafSerialInput, numberOfSerial } from "@sealwright/formats/leaf-serial"
+import { batchSerial, leafSerial, leafSerialInput, numbersOfSerial } from "@sealwright/formats/leaf-serial"
 import {
   ATTRIBUTE,
   nameAttribute,
@@ -63,8 +63,8 @@ describe("R6: the certificate of one signature", () => {
 
   test("carries its number in its serial", () => {
     expect(leaf.serialBytes).toEqual(serialOf(123_456_789_012))
-    expect(numberOfSerial(leaf.serialBytes)).toBe(123_456_789_012)
-    expect(numberOfSerial(leaf.serial)).toBe(123_456_789_012)
+    expect(numbersOfSerial(leaf.serialBytes)).toEqual({ first: 123_456_789_012, count: 1 })
+    expect(numbersOfSerial(leaf.serial)).toEqual({ first: 123_456_789_012, count: 1 })
   })
 
   test("keeps its own key, times and bytes", () => {
@@ -87,8 +87,17 @@ describe("serials (D3)", () => {
 
   test.each([0, 1, 2 ** 32, 2 ** 48 - 1])("give back number %d", (number) => {
     const serial = leafSerial(digest, number)
-    expect(numberOfSerial(serial)).toBe(number)
-    expect(numberOfSerial(BigInt(`0x${Buffer.from(serial).toString("hex")}`))).toBe(number)
+    expect(numbersOfSerial(serial)).toEqual({ first: number, count: 1 })
+    expect(numbersOfSerial(BigInt(`0x${Buffer.from(serial).toString("hex")}`))).toEqual({ first: number, count: 1 })
+  })
+
+  test("of a batch are 02, 8 bytes of the digest, 6 bytes of the first number, how many", () => {
+    const serial = batchSerial(digest, 0x010203040506, 20)
+    expect(Buffer.from(serial).toString("hex")).toBe(
+      `02${Buffer.from(digest.subarray(0, 8)).toString("hex")}01020304050614`,
+    )
+    expect(numbersOfSerial(serial)).toEqual({ first: 0x010203040506, count: 20 })
+    for (const count of [0, 256, 1.5]) expect(() => batchSerial(digest, 1, count)).toThrow(malformed)
   })
 
   test.each([-1, 0.5, 2 ** 48, Number.NaN])("refuse number %d", (number) => {
@@ -97,8 +106,8 @@ describe("serials (D3)", () => {
 
   test("of another form have no number", () => {
     expect(() => leafSerial(digest.subarray(1), 1)).toThrow(malformed)
-    for (const serial of [0n, 1n, -1n, 2n << 112n, 1n << 120n, new Uint8Array(14), new Uint8Array(15)])
-      expect(numberOfSerial(serial)).toBeUndefined()
+    for (const serial of [0n, 1n, -1n, 2n << 112n, 1n << 120n, 3n << 120n, new Uint8Array(14), new Uint8Array(16)])
+      expect(numbersOfSerial(serial)).toBeUndefined()
   })
 })
 

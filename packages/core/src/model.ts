@@ -71,7 +71,12 @@ export interface PendingIssuer {
   readonly createdAt: Date
 }
 
-export type KeyMode = "ephemeral" | "held"
+/**
+ * `ephemeral`: a key and certificate for every signature. `shared`: one for all signatures that one transaction records. `held`: the profile's own
+ * (D2, docs/keys.md).
+ */
+export const KEY_MODES = ["ephemeral", "shared", "held"] as const
+export type KeyMode = (typeof KEY_MODES)[number]
 export type ProfileAlgorithm = "ecdsa-p256-sha256" | "ecdsa-p384-sha384" | "rsa-pss-sha384"
 
 /** A named signing policy (D1): who may sign what, with which issuer and key. */

@@ -41,7 +41,7 @@ export interface RegisteredProfile {
   /** the rfc822Name in its certificates */
   readonly identity: string
   readonly issuer: string
-  readonly keyMode: "ephemeral" | "held"
+  readonly keyMode: "ephemeral" | "shared" | "held"
   readonly allowList: boolean
   readonly state: "active" | "suspended" | "revoked"
 }
@@ -117,7 +117,7 @@ const registryShape = object({
       name: slug,
       identity: string(320),
       issuer: slug,
-      keyMode: oneOf("ephemeral", "held"),
+      keyMode: oneOf("ephemeral", "shared", "held"),
       allowList: boolean,
       state: oneOf("active", "suspended", "revoked"),
     }),

@@ -1,7 +1,7 @@
 import type { SignatureScheme } from "@sealwright/formats/algorithms"
 import { bytesEqual } from "@sealwright/formats/bytes"
 import { FormatError } from "@sealwright/formats/errors"
-import { numberOfSerial } from "@sealwright/formats/leaf-serial"
+import { numbersOfSerial } from "@sealwright/formats/leaf-serial"
 import { type NotaryJws, parseNotaryJws, type SigningScheme } from "@sealwright/formats/notary-jws"
 import type { Descriptor } from "@sealwright/formats/oci"
 import { ATTRIBUTE, type Certificate, nameAttribute, type PublicKey } from "@sealwright/formats/x509"
@@ -166,8 +166,8 @@ function namesItsCertificate({ protected: header }: NotaryJws, leaf: Certificate
   if (named === undefined) return !hasOurIdentity(leaf)
   if (!bytesEqual(named.issuerKeyId, issuerKeyId) || !bytesEqual(named.serial, leaf.serialBytes)) return false
   if (named.number === undefined) return !hasOurIdentity(leaf)
-  const number = numberOfSerial(leaf.serialBytes)
-  return number === undefined || number === named.number
+  const numbers = numbersOfSerial(leaf.serialBytes)
+  return numbers === undefined || (named.number >= numbers.first && named.number < numbers.first + numbers.count)
 }
 
 function certificateText(named: NotaryJws["protected"]["sealwright"]): string {

@@ -33,12 +33,13 @@ export const profileCreate: Command = {
   summary: "create a signing policy",
   help: `
 Usage: sealwright profile create NAME --issuer ISSUER --principal ARN... --repository SCOPE...
-         [--key-mode ephemeral|held] [--algorithm ecdsa-p256-sha256|ecdsa-p384-sha384|rsa-pss-sha384]
+         [--key-mode ephemeral|shared|held] [--algorithm ecdsa-p256-sha256|ecdsa-p384-sha384|rsa-pss-sha384]
          [--expiry 365d] [--leaf-lifetime 10m] [--allow-list]
 
 A principal is arn:aws:iam::{account}:role/{name}. A scope is registry/repository, or registry/path/* for all below it.
 Key mode \`ephemeral\` (the default) makes a key and certificate for every signature, so that each can be revoked by stock clients;
-\`held\` signs with the profile's own key. Safe to repeat.
+\`shared\` makes one for up to 20 signatures of a batch: a twentieth of the calls to the key service, and stock clients can only revoke all
+of them together; \`held\` signs with the profile's own key. Safe to repeat.
 
 Example:
   sealwright profile create release --issuer ci-2026 --principal arn:aws:iam::111122223333:role/pipeline \\

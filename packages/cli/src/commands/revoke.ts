@@ -13,19 +13,19 @@ const answerShape = openObject({
   due: string(30),
 })
 
-const TARGETS = ["signature", "artifact", "certificate", "issuer", "profile", "principal"] as const
+const TARGETS = ["signature", "artifact", "certificate", "certificate-of", "issuer", "profile", "principal"] as const
 
 export const revoke: Command = {
   name: "revoke",
   summary: "revoke signatures, artifacts, certificates, profiles, principals",
   help: `
-Usage: sealwright revoke (--signature ID | --artifact DIGEST | --certificate SHA256 | --issuer NAME |
+Usage: sealwright revoke (--signature ID | --artifact DIGEST | --certificate SHA256 | --certificate-of ID | --issuer NAME |
          --profile NAME --from TIME | --principal ARN --from TIME [--until TIME])
          [--reason keyCompromise] [--comment TEXT] [--effective TIME] [--wait]
 
 Answers once the revocation is durable, with the publication that will carry it and when that is due; --wait waits for it (exit 0 either way;
 with --wait, exit 3 when it is not published within 25 seconds). Asking again for the same is safe. Reasons are those of RFC 5280; only a
-certificateHold can be released.
+certificateHold can be released. --certificate-of revokes the certificate that a signature was made under: all signatures of its batch.
 
 Examples:
   sealwright revoke --signature 01JD3Y0V6ZV4Q6D8W9X4K2M7RT --reason keyCompromise --wait
@@ -37,6 +37,7 @@ Examples:
     signature: { type: "string" },
     artifact: { type: "string" },
     certificate: { type: "string" },
+    "certificate-of": { type: "string" },
     issuer: { type: "string" },
     profile: { type: "string" },
     principal: { type: "string" },
@@ -97,6 +98,8 @@ function targetOf(args: Arguments): JsonObject {
       return { kind, digest: value }
     case "certificate":
       return { kind, thumbprint: value }
+    case "certificate-of":
+      return { kind: "certificate", signature: value }
     case "profile":
       return { kind, profile: value, from: args.required("from") }
     case "principal": {

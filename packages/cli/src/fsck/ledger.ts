@@ -16,7 +16,7 @@ export interface CheckedRecord {
   readonly principal: string
   readonly signedAt: Date
   readonly serialHex: string
-  readonly ephemeral: boolean
+  readonly keyMode: string
 }
 
 export interface LedgerFacts {
@@ -149,7 +149,7 @@ function readRecord(items: Items, item: StoredItem): CheckedRecord {
     principal: items.text(item, "principal"),
     signedAt: new Date(items.text(item, "signedAt")),
     serialHex: items.text(item, "serialHex"),
-    ephemeral: items.text(item, "keyMode") === "ephemeral",
+    keyMode: items.text(item, "keyMode"),
   }
 }
 

@@ -331,7 +331,9 @@ function expectedSerials(
   for (const { target, firstEpoch, released, acknowledgedAt } of revocations) {
     if (released || firstEpoch > epoch) continue
     for (const record of facts.records.values()) {
-      if (!record.ephemeral || record.issuerKeyId !== issuerKeyId) continue
+      const wide = target.kind === "profile" || target.kind === "principal"
+      const own = record.keyMode === "ephemeral" || (record.keyMode === "shared" && wide)
+      if (!own || record.issuerKeyId !== issuerKeyId) continue
       const covered =
         (target.kind === "signature" && target.number === record.number && target.issuerKeyId === issuerKeyId) ||
         (target.kind === "artifact" && target.digest === record.digest) ||

@@ -35,7 +35,9 @@ export async function coveredSignatures(
   const { target } = revocation
   switch (target.kind) {
     case "artifact":
-      return (await recordsById(table, await signaturesOfArtifact(table, target.digest))).map(covered)
+      return (await recordsById(table, await signaturesOfArtifact(table, target.digest))).map((record) =>
+        covered(record, false),
+      )
     case "profile":
       return await kept(table, keep, revocation.id, target.from.toISOString(), () =>
         signedWithin(table, issuers, target.from, undefined, (record) => record.profile === target.profile),
@@ -88,7 +90,7 @@ async function signedWithin(
       if (until !== undefined && lease.openedAt.getTime() - LEASE_SLACK_MS > until.getTime()) continue
       for (const record of await recordsById(table, [...lease.used.values()])) {
         const inside = record.signedAt >= from && (until === undefined || record.signedAt <= until)
-        if (inside && concerns(record)) found.push(covered(record))
+        if (inside && concerns(record)) found.push(covered(record, true))
       }
     }
   }
@@ -105,9 +107,14 @@ async function recordsById(table: Table, ids: readonly string[]): Promise<Signat
   return records
 }
 
-function covered(record: SignatureRecord): CoveredSignature {
-  const { issuerKeyId, number } = record
-  return { issuerKeyId, number, serialHex: record.keyMode === "ephemeral" ? record.serialHex : undefined }
+/**
+ * @param wide whether all that one request signed is covered alike. Then a batch's certificate may be revoked as a whole; a single one of its
+ * signatures is rescinded in our own list alone
+ */
+function covered(record: SignatureRecord, wide: boolean): CoveredSignature {
+  const { issuerKeyId, number, keyMode, serialHex } = record
+  const own = keyMode === "ephemeral" || (keyMode === "shared" && wide)
+  return { issuerKeyId, number, serialHex: own ? serialHex : undefined }
 }
 
 function coveredItem(revocation: string, window: string, signature: CoveredSignature): Item {

@@ -1,4 +1,5 @@
 import { hexEncode } from "@sealwright/formats/bytes"
+import { parseNotaryJws, parseX5c } from "@sealwright/formats/notary-jws"
 import { parseCertificate } from "@sealwright/formats/x509"
 import { closeLeases, nextGeneration } from "../admin/profiles.ts"
 import { ServiceError } from "../errors.ts"
@@ -132,7 +133,9 @@ async function resolve(ports: RevokePorts, target: RevocationRequestTarget): Pro
       return { ...target, issuerKeyId: record.issuerKeyId, number: record.number, serialHex }
     }
     case "certificate":
-      return await resolveCertificate(ports, target.thumbprint)
+      return "signature" in target
+        ? await certificateOfSignature(ports, target.signature)
+        : await resolveCertificate(ports, target.thumbprint)
     case "issuer": {
       const issuer = await readIssuer(ports.table, target.issuer)
       return { ...target, issuerKeyId: issuer.issuerKeyId }
@@ -143,6 +146,15 @@ async function resolve(ports: RevokePorts, target: RevocationRequestTarget): Pro
     default:
       return target
   }
+}
+
+async function certificateOfSignature(ports: RevokePorts, id: string): Promise<RevocationTarget> {
+  const record = await findRecord(ports.table, id)
+  const [envelope] = record?.envelopes ?? []
+  if (record === undefined || envelope === undefined) throw new ServiceError("SIGNATURE_UNKNOWN", `no signature ${id}`)
+  const [x5c = ""] = parseNotaryJws(envelope.bytes).x5c
+  const thumbprint = hexEncode(ports.digest("sha256", parseX5c(x5c).der))
+  return { kind: "certificate", thumbprint, issuerKeyId: record.issuerKeyId, serialHex: record.serialHex }
 }
 
 /** Certificates that are revoked by thumbprint: issuing CAs, timestamp authorities and the shared certificates of held keys. */

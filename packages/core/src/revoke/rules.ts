@@ -8,6 +8,8 @@ export type RevocationRequestTarget =
   | { readonly kind: "signature"; readonly signature: string }
   | { readonly kind: "artifact"; readonly digest: string }
   | { readonly kind: "certificate"; readonly thumbprint: string }
+  /** the certificate that this signature was made under, with all other signatures under it */
+  | { readonly kind: "certificate"; readonly signature: string }
   | { readonly kind: "issuer"; readonly issuer: string }
   | { readonly kind: "profile"; readonly profile: string; readonly from: Date }
   | { readonly kind: "principal"; readonly principal: string; readonly from: Date; readonly until: Date | undefined }

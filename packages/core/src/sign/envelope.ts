@@ -1,12 +1,12 @@
 import { bytesEqual, hexDecode, hexEncode } from "@sealwright/formats/bytes"
-import { leafSerial, leafSerialInput } from "@sealwright/formats/leaf-serial"
+import { batchSerial, leafSerial, leafSerialInput } from "@sealwright/formats/leaf-serial"
 import { assembleEnvelope, unsignedEnvelope } from "@sealwright/formats/notary-jws"
 import { JWS_MEDIA_TYPE } from "@sealwright/formats/oci-notary"
 import { type Certificate, parseCertificate } from "@sealwright/formats/x509"
 import { verifySignature } from "@sealwright/verifier/requests"
 import { leafCertifier } from "../admin/certificates.ts"
 import { ServiceError } from "../errors.ts"
-import type { Envelope } from "../model.ts"
+import type { Envelope, KeyMode } from "../model.ts"
 import type { Digest, KeyReference, MakeEphemeralKey, RunStep, SigningKeys } from "../ports.ts"
 import type { Grant, Standing } from "./leases.ts"
 import { planLeafEnd, type SubjectRequest } from "./rules.ts"
@@ -53,8 +53,8 @@ type LendLeaf = (
 ) => Promise<MadeSignature>
 
 /**
- * How signatures are made (D2): with `ephemeral`, a fresh key certified by the issuer; with `held`, the profile's own key under its shared
- * certificate. One call to the key service either way. Nothing is returned before it has verified: a faulty key service must not get a
+ * How signatures are made (D2): with `ephemeral`, a fresh key certified by the issuer; with `shared`, one such key for all numbers of the grant; with
+ * `held`, the profile's own key under its own certificate. One call to the key service, and with `shared` one for the whole grant. Nothing is returned before it has verified: a faulty key service must not get a
  * signature out. What all signatures of one standing share is worked out, and a held certificate checked, once.
  * The function returned @throws ServiceError SIGNER_UNAVAILABLE, KEY_NOT_USABLE, ISSUER_NOT_ACTIVE, SIGNATURE_SELF_CHECK_FAILED
  */
@@ -64,7 +64,7 @@ export function createSignatureMaker(ports: EnvelopePorts): MakeSignature {
   function lenderOf(standing: Standing): LendLeaf {
     const known = lenders.get(standing)
     if (known !== undefined) return known
-    const made = standing.profile.keyMode === "held" ? heldLeaf(ports, standing) : freshLeaves(ports, standing)
+    const made = LENDERS[standing.profile.keyMode](ports, standing)
     lenders.set(standing, made)
     return made
   }
@@ -96,19 +96,67 @@ export function createSignatureMaker(ports: EnvelopePorts): MakeSignature {
   }
 }
 
+const LENDERS: Readonly<Record<KeyMode, (ports: EnvelopePorts, standing: Standing) => LendLeaf>> = {
+  ephemeral: freshLeaves,
+  shared: sharedLeaves,
+  held: heldLeaf,
+}
+
 function freshLeaves(ports: EnvelopePorts, standing: Standing): LendLeaf {
+  const make = leafMaker(ports, standing)
+  return async ({ lease }, number, signedAt, use) => {
+    const serial = leafSerial(ports.digest("sha256", leafSerialInput(lease.nonce, number)), number)
+    const { leaf, drop } = await make(serial, signedAt)
+    try {
+      return await use(leaf)
+    } finally {
+      await drop()
+    }
+  }
+}
+
+/** Each number of a grant is asked for once; the last to be done drops the key. */
+function sharedLeaves(ports: EnvelopePorts, standing: Standing): LendLeaf {
+  const make = leafMaker(ports, standing)
+  const open = new WeakMap<Grant, { readonly made: Promise<FreshLeaf>; left: number }>()
+  return async (grant, _number, signedAt, use) => {
+    const { lease, numbers } = grant
+    const [first = lease.first] = numbers
+    const serial = () => batchSerial(ports.digest("sha256", leafSerialInput(lease.nonce, first)), first, numbers.length)
+    const batch = open.get(grant) ?? { made: make(serial(), signedAt), left: numbers.length }
+    open.set(grant, batch)
+    try {
+      return await use((await batch.made).leaf)
+    } finally {
+      if (--batch.left === 0)
+        await batch.made.then(
+          ({ drop }) => drop(),
+          () => undefined,
+        )
+    }
+  }
+}
+
+interface FreshLeaf {
+  readonly leaf: Leaf
+  readonly drop: () => void | Promise<void>
+}
+
+/** Makes a key for one act and has the issuer certify it; when that fails, the key is dropped. */
+function leafMaker(ports: EnvelopePorts, standing: Standing) {
   const { deployment, issuer, profile } = standing
   const certify = leafCertifier(ports, issuer, deployment, profile.name)
-  return async ({ lease }, number, signedAt, use) => {
+  return async (serial: Uint8Array, signedAt: Date): Promise<FreshLeaf> => {
     const key = await ports.makeEphemeralKey(profile.algorithm)
+    const drop = () => key.drop()
     try {
       const notAfter = planLeafEnd(profile, issuer, signedAt)
-      const serial = leafSerial(ports.digest("sha256", leafSerialInput(lease.nonce, number)), number)
       const certificate = await certify({ serial, spki: key.spki, notBefore: signedAt, notAfter })
       checkLeaf(ports, standing, parseCertificate(certificate), key)
-      return await use({ certificate, serial, notAfter, key, sign: (message) => key.sign(message) })
-    } finally {
-      await key.drop()
+      return { leaf: { certificate, serial, notAfter, key, sign: (message) => key.sign(message) }, drop }
+    } catch (error) {
+      await drop()
+      throw error
     }
   }
 }
