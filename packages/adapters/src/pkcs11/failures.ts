@@ -19,7 +19,17 @@ const CUT: ReadonlySet<number> = new Set([
 ])
 
 export function isCut(error: unknown): boolean {
-  return isCryptokiError(error) && CUT.has(error.code)
+  return error instanceof TokenAway || (isCryptokiError(error) && CUT.has(error.code))
+}
+
+/**
+ * A token that was there is not in the module's list now. p11-kit's client says so for as long as it was initialised while nobody served: an empty
+ * list, and no error.
+ */
+export class TokenAway extends ServiceError {
+  constructor(cause: ServiceError) {
+    super("SIGNER_UNAVAILABLE", cause.message, { cause })
+  }
 }
 
 /** Answers about the key that was asked for; the session stays as good as it was. */

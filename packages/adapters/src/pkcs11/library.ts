@@ -3,6 +3,9 @@ import { CKF, CKR, type Cryptoki, isCryptokiError } from "./cryptoki.ts"
 import { failureOf } from "./failures.ts"
 import { PinMemory } from "./pin-memory.ts"
 
+/** Between new starts that helped nobody: each cuts the sessions of every token of the module. */
+const RESTART_PAUSE_MS = 250
+
 const libraries = new WeakMap<Cryptoki, Library>()
 
 /**
@@ -19,6 +22,7 @@ export class Library {
   #running = 0
   #quiet: (() => void) | undefined
   #restarting: Promise<void> | undefined
+  #restartedAt = Number.NEGATIVE_INFINITY
   readonly #pins = new Map<string, PinMemory>()
 
   private constructor(cryptoki: Cryptoki) {
@@ -67,11 +71,13 @@ export class Library {
    * Finalises the module and initialises it again, once all running calls have ended: what p11-kit needs after its connection was cut. Must not be
    * called from within `run`.
    * @param seen the generation in which calls failed; a later one is left as it is
+   * @param helped whether the asking token has had a session in this generation; if not, nothing happens shortly after the last new start
    * @throws ServiceError SIGNER_UNAVAILABLE: the next call tries again
    */
-  async restart(seen: number): Promise<void> {
+  async restart(seen: number, helped: boolean): Promise<void> {
     if (this.#restarting === undefined) {
       if (seen !== this.generation || this.#foreign) return
+      if (!helped && performance.now() < this.#restartedAt + RESTART_PAUSE_MS) return
       this.#restarting = this.#restart().finally(() => {
         this.#restarting = undefined
       })
@@ -85,6 +91,7 @@ export class Library {
         this.#quiet = resolve
       })
     this.#quiet = undefined
+    this.#restartedAt = performance.now()
     this.generation++
     this.#finalize()
     this.#initialize()
@@ -101,6 +108,7 @@ export class Library {
   }
 
   #finalize(): void {
+    if (!this.#initialized) return
     this.#initialized = false
     try {
       this.cryptoki.C_Finalize()

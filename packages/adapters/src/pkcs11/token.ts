@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises"
 import { ServiceError } from "@sealwright/core/errors"
 import { CKF, CKS_USER, type Cryptoki, type Handle } from "./cryptoki.ts"
-import { failureOf, isAboutKey, isCut } from "./failures.ts"
+import { failureOf, isAboutKey, isCut, TokenAway } from "./failures.ts"
 import { Library, slotOf } from "./library.ts"
 import { Permits } from "./permits.ts"
 
@@ -42,6 +42,8 @@ export class Token {
   readonly #permits: Permits
   #idle: Session[] = []
   #slot: { readonly generation: number; readonly handle: Handle } | undefined
+  /** the last generation in which a session was opened */
+  #reached = -1
   #closed = false
 
   private constructor(library: Library, settings: TokenSettings) {
@@ -139,7 +141,7 @@ export class Token {
         } else {
           if (restarted) throw attempt.error
           restarted = true
-          await this.#library.restart(attempt.generation)
+          await this.#library.restart(attempt.generation, this.#reached === attempt.generation)
         }
       }
     } finally {
@@ -177,6 +179,7 @@ export class Token {
     try {
       if (!CKS_USER.has(this.cryptoki.C_GetSessionInfo(handle).state))
         await this.#library.pinMemory(this.#settings.tokenLabel).logIn(this.cryptoki, slot, handle, this.#settings.pin)
+      this.#reached = generation
       return session
     } catch (error) {
       this.#close(session)
@@ -184,7 +187,6 @@ export class Token {
     }
   }
 
-  /** A token that was there at the beginning and is not found now has gone for a while. */
   #findSlot(generation: number): Handle {
     if (this.#slot?.generation === generation) return this.#slot.handle
     try {
@@ -192,7 +194,7 @@ export class Token {
       this.#slot = { generation, handle }
       return handle
     } catch (error) {
-      throw this.#slot !== undefined && error instanceof ServiceError ? unavailable(error.message) : error
+      throw this.#slot !== undefined && error instanceof ServiceError ? new TokenAway(error) : error
     }
   }
 
