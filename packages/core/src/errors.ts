@@ -262,6 +262,36 @@ export const ERROR_CODES = {
     retry: false,
     remedy: "Give env:NAME, file:PATH with a file for your eyes alone, or prompt at a terminal.",
   },
+  ALGORITHM_UNSUPPORTED: {
+    kind: "caller",
+    retry: false,
+    remedy: "This home of keys has none of that algorithm: choose another algorithm or another home.",
+  },
+  PKCS11_MODULE_MISSING: {
+    kind: "backend",
+    retry: false,
+    remedy: "Install the npm package graphene-pk11 and the vendor's library, and give the library's absolute path.",
+  },
+  PKCS11_TOKEN_UNKNOWN: {
+    kind: "backend",
+    retry: false,
+    remedy: "Give the label of exactly one token of the module; `pkcs11-tool -L` shows them.",
+  },
+  PIN_UNREADABLE: {
+    kind: "backend",
+    retry: false,
+    remedy: "The PIN can't be had from the place that was named: mend the place or its permissions.",
+  },
+  PIN_INCORRECT: {
+    kind: "backend",
+    retry: false,
+    remedy: "The token refused the PIN, and it is not sent again: correct it where it is kept.",
+  },
+  PIN_LOCKED: {
+    kind: "backend",
+    retry: false,
+    remedy: "The PIN is locked, expired, or one try from it: its security officer unlocks it, then start again.",
+  },
   STORE_UNAVAILABLE: {
     kind: "backend",
     retry: true,
