@@ -13,6 +13,7 @@ import {
 } from "@sealwright/core/admin/profiles"
 import { ServiceError } from "@sealwright/core/errors"
 import { tufDocuments } from "@sealwright/core/ledger/tuf-documents"
+import { makeTimestampAuthority } from "@sealwright/core/timestamp/authority"
 import { type ApiEvent, bodyOf, callerOf, pathParameter } from "../http/event.ts"
 import { problemResponses } from "../http/problem-responses.ts"
 import { type Reply, reply } from "../http/reply.ts"
@@ -23,9 +24,10 @@ import {
   issuerSchema,
   profileChangeSchema,
   profileSchema,
+  timestampAuthoritySchema,
 } from "../http/schemas.ts"
 import { readSettings } from "../http/settings.ts"
-import { deploymentView, issuerView, profileView } from "../http/views.ts"
+import { deploymentView, issuerView, profileView, timestampAuthorityView } from "../http/views.ts"
 import { wakePublisher } from "../http/wake-publisher.ts"
 
 const settings = readSettings(process.env, "table", "stack", "keyPolicy", "publishFunction")
@@ -50,6 +52,12 @@ const routes: { readonly [routeKey: string]: Route } = {
   },
   "POST /v1/issuers": async (event, actor) =>
     reply(200, { issuer: issuerView(await createIssuer(ports, check(issuerSchema, bodyOf(event)), actor)) }),
+  "POST /v1/timestamp-authority": async (event, actor) => {
+    const request = check(timestampAuthoritySchema, bodyOf(event))
+    return reply(200, {
+      timestampAuthority: timestampAuthorityView(await makeTimestampAuthority(ports, request, actor)),
+    })
+  },
   "POST /v1/profiles": async (event, actor) => {
     const { name, ...settings } = check(profileSchema, bodyOf(event))
     const profile = await createProfile(ports, name, { ...settings, expirySec: settings.expirySec }, actor)

@@ -1,4 +1,12 @@
-import type { AuditEntry, Deployment, Issuer, Profile, Revocation, SignatureRecord } from "@sealwright/core/model"
+import type {
+  AuditEntry,
+  Deployment,
+  Issuer,
+  Profile,
+  Revocation,
+  SignatureRecord,
+  TimestampAuthority,
+} from "@sealwright/core/model"
 import { base64Encode } from "@sealwright/formats/bytes"
 import { pemEncode } from "@sealwright/formats/pem"
 import { formatTime } from "@sealwright/formats/time"
@@ -56,6 +64,18 @@ export function issuerView(issuer: Issuer) {
     certificate: pemEncode("CERTIFICATE", issuer.certificate),
     notAfter: formatTime(issuer.notAfter),
     createdAt: formatTime(issuer.createdAt),
+  }
+}
+
+export function timestampAuthorityView(authority: TimestampAuthority) {
+  return {
+    generation: authority.generation,
+    algorithm: authority.key.scheme,
+    state: authority.state,
+    certificate: pemEncode("CERTIFICATE", authority.certificate),
+    chain: authority.chain.map((der) => pemEncode("CERTIFICATE", der)),
+    notBefore: formatTime(authority.notBefore),
+    notAfter: formatTime(authority.notAfter),
   }
 }
 

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from "node:fs"
 import { dirname, join, normalize } from "node:path"
 import { auditOfDay } from "@sealwright/core/ledger/audit"
 import { readDeployment, readIssuer } from "@sealwright/core/ledger/trust"
+import { makeTimestampAuthority } from "@sealwright/core/timestamp/authority"
 import { hexEncode, utf8Decode } from "@sealwright/formats/bytes"
 import { parseAllowList, parseRevocationList } from "@sealwright/formats/revocation-list"
 import { parseRegistry, parseTrustBundle } from "@sealwright/formats/trust-bundle"
@@ -18,6 +19,7 @@ import {
   profileView,
   revocationView,
   signatureView,
+  timestampAuthorityView,
 } from "../../functions/http/views.ts"
 import { ROUTES } from "../../functions/routes.ts"
 import { parseNotationTree } from "../../packages/cli/src/bundle-folder.ts"
@@ -25,7 +27,7 @@ import { COMMAND_CODES } from "../../scripts/docs/errors.ts"
 import { REQUIREMENTS, testsByRequirement } from "../../scripts/docs/requirements.ts"
 import { ANSWERS, COMPONENTS } from "../../scripts/docs/responses.ts"
 import { generatedDocuments, outdated, ROOT } from "../../scripts/docs.ts"
-import { createService, signRequest } from "../support/service.ts"
+import { ADMIN, createService, signRequest } from "../support/service.ts"
 
 const AT = new Date("2026-11-21T09:00:00Z")
 const REPAIR = "run `node scripts/node24.mjs scripts/docs.ts`"
@@ -53,6 +55,9 @@ describe("the API document", () => {
     const views = {
       Signature: signatureView(settled.signed),
       Profile: profileView(held),
+      TimestampAuthority: timestampAuthorityView(
+        await makeTimestampAuthority(service.ports, { algorithm: "ecdsa-p256-sha256", days: 365 }, ADMIN),
+      ),
       Issuer: issuerView(await readIssuer(service.ports.table, "ci")),
       Deployment: deploymentView(await readDeployment(service.ports.table), new Uint8Array(1)),
       Revocation: revocationView(revocation),
