@@ -8,6 +8,9 @@ export interface ContextSettings {
   readonly hosts: readonly string[]
   readonly certificateArn?: string
   readonly alarmTopicArn?: string
+  /** requests per second that anyone may send; undefined: IAM */
+  readonly openTimestamps?: number
+  readonly timestampPolicy?: string
 }
 
 /**
@@ -32,6 +35,10 @@ export function readContext(read: (name: string) => unknown): ContextSettings {
   const hosts = list("hosts")
   const certificateArn = text("certificateArn")
   const alarmTopicArn = text("alarmTopicArn")
+  const rate = text("openTimestamps")
+  if (rate !== undefined && !/^[1-9][0-9]{0,3}$/.test(rate))
+    throw new TypeError("context openTimestamps: expected requests per second, 1 to 9999")
+  const timestampPolicy = text("timestampPolicy")
   if (hosts.length > 0 !== (certificateArn !== undefined))
     throw new TypeError("context hosts and certificateArn: give both or none")
   return {
@@ -43,5 +50,7 @@ export function readContext(read: (name: string) => unknown): ContextSettings {
     ...(name !== undefined && { name }),
     ...(certificateArn !== undefined && { certificateArn }),
     ...(alarmTopicArn !== undefined && { alarmTopicArn }),
+    ...(rate !== undefined && { openTimestamps: Number(rate) }),
+    ...(timestampPolicy !== undefined && { timestampPolicy }),
   }
 }

@@ -6,6 +6,7 @@ import { FUNCTION_NAMES, type FunctionName, ROUTES } from "../functions/routes.t
 import { bundleFunctions } from "../scripts/bundling.ts"
 import { startApiFront } from "./api/front.ts"
 import { createPrincipals, type Principals } from "./api/principals.ts"
+import { startTimestampFront } from "./api/timestamp-front.ts"
 import { startCdn } from "./cdn/front.ts"
 import { createDynamoDb, type EmbeddedDynamoDb } from "./dynamodb/server.ts"
 import { AwsError } from "./http/aws-error.ts"
@@ -20,8 +21,17 @@ import { createSigV4Verifier } from "./sigv4.ts"
 const TABLE = "sealwright"
 const BUCKET = "sealwright-published"
 const STACK = "sealwright"
+const TIMESTAMP_POLICY = "1.2.840.113556.1.8000.2554.6102.11502.31703.19761.46538.5871777.6203004"
 const PUBLISH_EVERY_SEC = 60
-const TIMEOUT_SEC: Record<FunctionName, number> = { sign: 29, records: 29, revoke: 29, admin: 29, publish: 60, crl: 60 }
+const TIMEOUT_SEC: Record<FunctionName, number> = {
+  sign: 29,
+  records: 29,
+  revoke: 29,
+  admin: 29,
+  publish: 60,
+  crl: 60,
+  timestamp: 29,
+}
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 
 export interface LocalServiceOptions {
@@ -31,6 +41,8 @@ export interface LocalServiceOptions {
   readonly apiPort: number
   /** 0 takes a free port */
   readonly trustPort: number
+  /** where clients that sign no requests ask for timestamps; default: 0, a free port */
+  readonly timestampPort?: number
   readonly log: (line: string) => void
   /** default: each minute, as the stack's */
   readonly schedule?: boolean
@@ -41,6 +53,8 @@ export interface LocalService {
   readonly apiUrl: string
   /** the published bucket as CloudFront shows it; `tuf/` and `crl/` stand below */
   readonly trustUrl: string
+  /** timestamps (RFC 3161) without IAM, as a stack with `openTimestamps` gives them */
+  readonly timestampUrl: string
   readonly keys: { readonly [name: string]: Keys }
   readonly endpoints: { readonly dynamodb: string; readonly s3: string; readonly kms: string; readonly lambda: string }
   readonly table: string
@@ -114,6 +128,13 @@ export async function startService(options: LocalServiceOptions): Promise<LocalS
     clock,
     port: options.apiPort,
   })
+  const timestamps = await startTimestampFront({
+    invoke: functions.invoke,
+    accountId: ACCOUNT,
+    apiId: API_ID,
+    clock,
+    port: options.timestampPort ?? 0,
+  })
   const cdn = await startCdn({
     publicPaths: ["tuf/", "crl/"],
     port: options.trustPort,
@@ -125,6 +146,7 @@ export async function startService(options: LocalServiceOptions): Promise<LocalS
   return {
     apiUrl: api.url,
     trustUrl: cdn.url,
+    timestampUrl: `${timestamps.url}/v1/timestamp`,
     keys,
     endpoints: { dynamodb: tableServer.url, s3: bucketServer.url, kms: kms.url, lambda: lambda.url },
     table: TABLE,
@@ -132,6 +154,7 @@ export async function startService(options: LocalServiceOptions): Promise<LocalS
     close: async () => {
       schedule.close()
       await api.close()
+      await timestamps.close()
       await cdn.close()
       await functions.close()
       await lambda.close()
@@ -159,6 +182,7 @@ function environmentOf(
     SEALWRIGHT_STACK: STACK,
     SEALWRIGHT_PUBLISH_FUNCTION: "publish",
     SEALWRIGHT_CRL_FUNCTION: "crl",
+    SEALWRIGHT_TIMESTAMP_POLICY: TIMESTAMP_POLICY,
     SEALWRIGHT_KEY_POLICY: JSON.stringify({
       Version: "2012-10-17",
       Statement: [

@@ -8,6 +8,7 @@ const { values } = parseArgs({
     data: { type: "string", default: ".sealwright" },
     port: { type: "string", default: "8480" },
     "trust-port": { type: "string", default: "8481" },
+    "timestamp-port": { type: "string", default: "8482" },
     quiet: { type: "boolean", default: false },
     help: { type: "boolean", short: "h" },
   },
@@ -16,7 +17,7 @@ const print = (line: string) => void process.stdout.write(`${line}\n`)
 
 if (values.help) {
   print(
-    "Usage: npm start -- [--data .sealwright] [--port 8480] [--trust-port 8481] [--quiet]\n\nRuns the whole service on this machine, on loopback alone. State stands below --data and survives a restart.",
+    "Usage: npm start -- [--data .sealwright] [--port 8480] [--trust-port 8481] [--timestamp-port 8482] [--quiet]\n\nRuns the whole service on this machine, on loopback alone. State stands below --data and survives a restart.",
   )
   process.exit(0)
 }
@@ -26,6 +27,7 @@ const service = await startService({
   folder,
   apiPort: Number(values.port),
   trustPort: Number(values["trust-port"]),
+  timestampPort: Number(values["timestamp-port"]),
   log: (line) => {
     if (!values.quiet) print(line)
   },
@@ -37,6 +39,7 @@ Sealwright runs on this machine. State: ${folder}
 
   API    ${service.apiUrl}
   trust  ${service.trustUrl}/tuf
+  time   ${service.timestampUrl} (RFC 3161, for clients that sign no requests)
 
 As the publisher's admin, in another terminal:
 

@@ -14,6 +14,7 @@ import {
 } from "@sealwright/core/admin/profiles"
 import { ServiceError } from "@sealwright/core/errors"
 import { tufDocuments } from "@sealwright/core/ledger/tuf-documents"
+import { makeTimestampAuthority } from "@sealwright/core/timestamp/authority"
 import { runSync } from "@sealwright/verifier/node-crypto"
 import { type ApiEvent, bodyOf, callerOf, pathParameter } from "../http/event.ts"
 import { problemResponses } from "../http/problem-responses.ts"
@@ -27,9 +28,10 @@ import {
   issuerSchema,
   profileChangeSchema,
   profileSchema,
+  timestampAuthoritySchema,
 } from "../http/schemas.ts"
 import { readSettings } from "../http/settings.ts"
-import { deploymentView, issuerView, profileView } from "../http/views.ts"
+import { deploymentView, issuerView, profileView, timestampAuthorityView } from "../http/views.ts"
 import { wakePublisher } from "../http/wake-publisher.ts"
 
 const settings = readSettings(process.env, "table", "stack", "keyPolicy", "publishFunction")
@@ -61,6 +63,12 @@ const routes: { readonly [routeKey: string]: Route } = {
   "POST /v1/issuers/{issuer}/activation": async (event, actor) => {
     const chain = certificatesOf(check(activationSchema, bodyOf(event)).chain)
     return reply(200, { issuer: issuerView(await activateIssuer(ports, pathParameter(event, "issuer"), chain, actor)) })
+  },
+  "POST /v1/timestamp-authority": async (event, actor) => {
+    const request = check(timestampAuthoritySchema, bodyOf(event))
+    return reply(200, {
+      timestampAuthority: timestampAuthorityView(await makeTimestampAuthority(ports, request, actor)),
+    })
   },
   "POST /v1/profiles": async (event, actor) => {
     const { name, ...settings } = check(profileSchema, bodyOf(event))

@@ -4,6 +4,8 @@ export interface Reply {
   readonly statusCode: number
   readonly headers: { readonly [name: string]: string }
   readonly body: string
+  /** `body` is base64 of the bytes that go out */
+  readonly isBase64Encoded?: true
 }
 
 const STATUS = { caller: 400, denied: 403, missing: 404, conflict: 409, backend: 503 } as const satisfies Record<

@@ -78,6 +78,14 @@ export const issuerSchema = v.union([
 /** PEM blocks: the issuer's certificate first, the root last. */
 export const activationSchema = v.strictObject({ chain: v.pipe(v.string(), v.maxLength(131_072)) })
 
+export const timestampAuthoritySchema = v.strictObject({
+  algorithm: v.optional(
+    v.picklist(["ecdsa-p256-sha256", "ecdsa-p384-sha384", "rsa-pkcs1-sha384"]),
+    "ecdsa-p256-sha256",
+  ),
+  days: v.optional(whole(1, 3660), 365),
+})
+
 const principals = v.pipe(v.array(principal), v.maxLength(100))
 const repositories = v.pipe(v.array(v.pipe(v.string(), v.maxLength(255))), v.maxLength(500))
 const expirySec = whole(60, 10 * 366 * 86_400)

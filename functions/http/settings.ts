@@ -8,6 +8,8 @@ export interface Settings {
   readonly crlFunction: string
   /** policy of keys made at run time, JSON */
   readonly keyPolicy: string
+  /** the only policy of the timestamp authority, dotted */
+  readonly timestampPolicy: string
 }
 
 const VARIABLES = {
@@ -17,6 +19,7 @@ const VARIABLES = {
   publishFunction: "SEALWRIGHT_PUBLISH_FUNCTION",
   crlFunction: "SEALWRIGHT_CRL_FUNCTION",
   keyPolicy: "SEALWRIGHT_KEY_POLICY",
+  timestampPolicy: "SEALWRIGHT_TIMESTAMP_POLICY",
 } as const satisfies Record<keyof Settings, string>
 
 /**

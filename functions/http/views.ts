@@ -6,6 +6,7 @@ import type {
   Profile,
   Revocation,
   SignatureRecord,
+  TimestampAuthority,
 } from "@sealwright/core/model"
 import { base64Encode } from "@sealwright/formats/bytes"
 import { CSR_LABEL } from "@sealwright/formats/csr"
@@ -77,6 +78,18 @@ export function issuerView(issuer: Issuer | PendingIssuer) {
     certificate: pemEncode("CERTIFICATE", issuer.certificate),
     notAfter: formatTime(issuer.notAfter),
     createdAt: formatTime(issuer.createdAt),
+  }
+}
+
+export function timestampAuthorityView(authority: TimestampAuthority) {
+  return {
+    generation: authority.generation,
+    algorithm: authority.key.scheme,
+    state: authority.state,
+    certificate: pemEncode("CERTIFICATE", authority.certificate),
+    chain: authority.chain.map((der) => pemEncode("CERTIFICATE", der)),
+    notBefore: formatTime(authority.notBefore),
+    notAfter: formatTime(authority.notAfter),
   }
 }
 

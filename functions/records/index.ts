@@ -7,6 +7,7 @@ import { auditOfDay } from "@sealwright/core/ledger/audit"
 import { readHead } from "@sealwright/core/ledger/publication"
 import { findRecord, recordsOfProfile, signaturesOfArtifact } from "@sealwright/core/ledger/records"
 import { findRevocation, listRevocations } from "@sealwright/core/ledger/revocations"
+import { listTimestampAuthorities } from "@sealwright/core/ledger/timestamp-authorities"
 import {
   findPendingIssuer,
   listIssuers,
@@ -26,7 +27,15 @@ import { problemResponses } from "../http/problem-responses.ts"
 import { type Reply, reply } from "../http/reply.ts"
 import { dateOf } from "../http/schemas.ts"
 import { readSettings } from "../http/settings.ts"
-import { auditView, deploymentView, issuerView, profileView, revocationView, signatureView } from "../http/views.ts"
+import {
+  auditView,
+  deploymentView,
+  issuerView,
+  profileView,
+  revocationView,
+  signatureView,
+  timestampAuthorityView,
+} from "../http/views.ts"
 
 const settings = readSettings(process.env, "table", "bucket")
 const table = openDynamoTable(settings.table)
@@ -93,6 +102,11 @@ const routes: { readonly [routeKey: string]: Route } = {
   "GET /v1/profiles": async () => reply(200, { profiles: (await listProfiles(table)).map(profileView) }),
   "GET /v1/profiles/{profile}": async (event) =>
     reply(200, { profile: profileView(await readProfile(table, pathParameter(event, "profile"))) }),
+  "GET /v1/timestamp-authority": async () => {
+    const newest = (await listTimestampAuthorities(table)).findLast(({ state }) => state === "active")
+    if (newest === undefined) throw new ServiceError("TIMESTAMP_AUTHORITY_MISSING", "no timestamp authority is active")
+    return reply(200, { timestampAuthority: timestampAuthorityView(newest) })
+  },
   "GET /v1/publication": async () => {
     const head = await readHead(table)
     if (head === undefined) throw new ServiceError("PRECONDITION_REQUIRED", "nothing is set up yet")

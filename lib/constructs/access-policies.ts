@@ -15,6 +15,8 @@ export class AccessPolicies extends Construct {
   readonly admin: ManagedPolicy
   /** reads everything, changes nothing */
   readonly auditor: ManagedPolicy
+  /** asks for timestamps */
+  readonly timestamps: ManagedPolicy
   readonly #api: ServiceApi
 
   constructor(scope: Construct, id: string, api: ServiceApi) {
@@ -29,6 +31,7 @@ export class AccessPolicies extends Construct {
       ...routesOf("publish"),
       ...routesOf("records"),
     ])
+    this.timestamps = this.#policy("Timestamps", "asks for timestamps", routesOf("timestamp"))
     this.auditor = this.#policy("Auditor", "reads everything", routesOf("records"))
   }
 

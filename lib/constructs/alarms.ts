@@ -78,6 +78,17 @@ export class ServiceAlarms extends Construct {
       threshold: RENEWAL_DAYS,
       comparisonOperator: ComparisonOperator.LESS_THAN_THRESHOLD,
     })
+    any(
+      "TimestampFailures",
+      new Metric({
+        namespace: "Sealwright",
+        metricName: "TimestampFailures",
+        dimensionsMap: { Stack: props.name },
+        statistic: "Sum",
+        period: Duration.minutes(5),
+      }),
+      "Sealwright: requests for timestamps that were in order got none; the log of timestamp says why.",
+    )
     for (const name of FUNCTION_NAMES) {
       const { function: lambda } = props.functions[name]
       const title = `${name[0]?.toUpperCase()}${name.slice(1)}`

@@ -1,11 +1,19 @@
-import { RemovalPolicy, Stack } from "aws-cdk-lib"
+import { RemovalPolicy, Stack, Validations } from "aws-cdk-lib"
 import { AccessLogFormat } from "aws-cdk-lib/aws-apigateway"
-import { HttpApi, HttpMethod, HttpStage, LogGroupLogDestination } from "aws-cdk-lib/aws-apigatewayv2"
+import {
+  type CfnStage,
+  HttpApi,
+  HttpMethod,
+  HttpNoneAuthorizer,
+  type HttpRoute,
+  HttpStage,
+  LogGroupLogDestination,
+} from "aws-cdk-lib/aws-apigatewayv2"
 import { HttpIamAuthorizer } from "aws-cdk-lib/aws-apigatewayv2-authorizers"
 import { HttpLambdaIntegration } from "aws-cdk-lib/aws-apigatewayv2-integrations"
 import { LogGroup, RetentionDays } from "aws-cdk-lib/aws-logs"
 import { Construct } from "constructs"
-import { type FunctionName, ROUTES } from "../../functions/routes.ts"
+import { type FunctionName, ROUTES, TIMESTAMP_ROUTE } from "../../functions/routes.ts"
 import type { ServiceFunction } from "./service-function.ts"
 
 export interface Throttle {
@@ -17,6 +25,8 @@ export interface Throttle {
 export interface ServiceApiProps {
   readonly functions: Readonly<Record<FunctionName, ServiceFunction>>
   readonly throttle: Throttle
+  /** lets anyone ask for timestamps, at this rate. Default: IAM, as on every route */
+  readonly openTimestamps?: Throttle | undefined
 }
 
 /** The API front. IAM decides on every route; the log holds who called what and how it ended, never a body. */
@@ -31,13 +41,21 @@ export class ServiceApi extends Construct {
       createDefaultStage: false,
       defaultAuthorizer: new HttpIamAuthorizer(),
     })
+    const open: HttpRoute[] = []
     const integrations = new Map<FunctionName, HttpLambdaIntegration>()
     for (const { method, path, functionName } of ROUTES) {
       const integration =
         integrations.get(functionName) ??
         new HttpLambdaIntegration(functionName, props.functions[functionName].function)
       integrations.set(functionName, integration)
-      this.api.addRoutes({ path, methods: [HttpMethod[method]], integration })
+      const isOpen = path === TIMESTAMP_ROUTE.path && props.openTimestamps !== undefined
+      const added = this.api.addRoutes({
+        path,
+        methods: [HttpMethod[method]],
+        integration,
+        ...(isOpen && { authorizer: new HttpNoneAuthorizer() }),
+      })
+      if (isOpen) open.push(...added)
     }
     const logGroup = new LogGroup(this, "AccessLog", {
       retention: RetentionDays.ONE_YEAR,
@@ -51,6 +69,22 @@ export class ServiceApi extends Construct {
       accessLogSettings: { destination: new LogGroupLogDestination(logGroup), format: ACCESS_LOG_FORMAT },
     })
     this.url = stage.url
+    if (props.openTimestamps) this.#open(stage, open, props.openTimestamps)
+  }
+
+  /** A limit of their own: strangers must not use up what callers with names have. */
+  #open(stage: HttpStage, routes: readonly HttpRoute[], { rate, burst }: Throttle): void {
+    const { method, path } = TIMESTAMP_ROUTE
+    const cfnStage = stage.node.defaultChild as CfnStage
+    cfnStage.routeSettings = { [`${method} ${path}`]: { ThrottlingRateLimit: rate, ThrottlingBurstLimit: burst } }
+    for (const route of routes) {
+      cfnStage.node.addDependency(route)
+      Validations.of(route).acknowledge({
+        id: "AwsSolutions-APIG4",
+        reason:
+          "Stock timestamp clients sign no requests; a token says nothing of who asked, and the route has a limit of its own.",
+      })
+    }
   }
 
   /** ARNs of routes for `execute-api:Invoke`. @param paths `METHOD/v1/…`, `*` for any characters */

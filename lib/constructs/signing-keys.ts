@@ -20,10 +20,13 @@ export type KeyPurpose = (typeof PURPOSES)[number]
 const STACK_TAG = "sealwright:stack"
 const PURPOSE_TAG = "sealwright:purpose"
 const KEY_SPECS = ["ECC_NIST_P256", "ECC_NIST_P384", "RSA_3072"]
-const SIGNING = {
+const ECDSA = ["ECDSA_SHA_256", "ECDSA_SHA_384"]
+/** Timestamps alone take PKCS #1 v1.5: OpenSSL's timestamp code knows no RSASSA-PSS. */
+const RSA = { timestamps: "RSASSA_PKCS1_V1_5_SHA_384", others: "RSASSA_PSS_SHA_384" }
+const signing = (...rsa: readonly string[]) => ({
   "kms:MessageType": "DIGEST",
-  "kms:SigningAlgorithm": ["ECDSA_SHA_256", "ECDSA_SHA_384", "RSASSA_PSS_SHA_384"],
-}
+  "kms:SigningAlgorithm": [...ECDSA, ...rsa],
+})
 
 const BY_TAG = "Keys are made at run time and have no names here; conditions pin their tags."
 
@@ -48,9 +51,19 @@ export class SigningKeys extends Construct {
     this.#aliases = arn("alias", `${name}/*`)
   }
 
-  grantSign(grantee: ServiceFunction, ...purposes: readonly KeyPurpose[]): void {
+  grantSign(grantee: ServiceFunction, ...purposes: readonly Exclude<KeyPurpose, "timestamp">[]): void {
+    this.#allowSign(grantee, purposes, RSA.others)
+  }
+
+  grantTimestamps(grantee: ServiceFunction): void {
+    this.#allowSign(grantee, ["timestamp"], RSA.timestamps)
+  }
+
+  #allowSign(grantee: ServiceFunction, purposes: readonly KeyPurpose[], rsa: string): void {
     grantee.allow(["kms:Sign"], [this.#keys], {
-      conditions: { StringEquals: { ...this.#ownTag(), [`aws:ResourceTag/${PURPOSE_TAG}`]: purposes, ...SIGNING } },
+      conditions: {
+        StringEquals: { ...this.#ownTag(), [`aws:ResourceTag/${PURPOSE_TAG}`]: purposes, ...signing(rsa) },
+      },
       because: BY_TAG,
     })
   }
@@ -126,7 +139,10 @@ export class SigningKeys extends Construct {
           Principal: account,
           Action: "kms:Sign",
           Resource: "*",
-          Condition: { ArnEquals: { "aws:PrincipalArn": arns(signers) }, StringEquals: SIGNING },
+          Condition: {
+            ArnEquals: { "aws:PrincipalArn": arns(signers) },
+            StringEquals: signing(RSA.others, RSA.timestamps),
+          },
         },
         {
           Sid: "Making",

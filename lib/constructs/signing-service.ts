@@ -25,6 +25,13 @@ export interface SigningServiceProps {
   readonly host?: PublicHost
   /** of each route. Default: 100 requests per second, burst 200 */
   readonly throttle?: Throttle
+  /**
+   * Opens timestamps to clients that sign no requests, as all stock clients are, at a rate of its own.
+   * Default: IAM, as on every route
+   */
+  readonly openTimestamps?: Throttle
+  /** policy of the timestamp authority, dotted; every arc below 2^31. Default: Sealwright's own */
+  readonly timestampPolicy?: string
   /** where alarms go. Default: nowhere */
   readonly alarmTopic?: ITopic
   /**
@@ -36,6 +43,9 @@ export interface SigningServiceProps {
   readonly keyHome?: KeyHome
 }
 
+/** docs/timestamps.md; the service's own default, held equal by a test. */
+const TIMESTAMP_POLICY = "1.2.840.113556.1.8000.2554.6102.11502.31703.19761.46538.5871777.6203004"
+
 /** API Gateway waits 30 seconds. */
 const BEHIND_API = Duration.seconds(29)
 const CRL_TIME = Duration.minutes(2)
@@ -43,7 +53,7 @@ const PUBLISH_TIME = Duration.minutes(5)
 const REVOKE_RESERVE = 10
 
 /**
- * The whole service: API, six functions with a role each, ledger, bucket, CDN, schedule, alarms and policies for its users.
+ * The whole service: API, seven functions with a role each, ledger, bucket, CDN, schedule, alarms and policies for its users.
  * What is stored outlives it: ledger and bucket are retained, and keys, made at run time, are no part of any stack.
  */
 export class SigningService extends Construct {
@@ -66,12 +76,13 @@ export class SigningService extends Construct {
     const home = props.keyHome?.kind === "pkcs11" ? props.keyHome : undefined
     this.functions = this.#makeFunctions(props.reserveConcurrency ?? true, home && this.#attach(home))
     this.#grant()
-    this.#configure(name)
+    this.#configure(name, props.timestampPolicy ?? TIMESTAMP_POLICY)
     if (home) this.#giveHsm(home)
     else this.#giveKms()
     this.api = new ServiceApi(this, "Api", {
       functions: this.functions,
       throttle: props.throttle ?? { rate: 100, burst: 200 },
+      openTimestamps: props.openTimestamps,
     })
     this.policies = new AccessPolicies(this, "Policies", this.api)
     this.#schedule()
@@ -119,12 +130,13 @@ export class SigningService extends Construct {
         memoryMiB: 1024,
         hsm,
       }),
+      timestamp: make("Timestamp", { ...short, name: "timestamp", description: "Sealwright: timestamp authority" }),
     }
   }
 
-  /** Who may do what (D13). Six roles; no one of them both signs artifacts and publishes. */
+  /** Who may do what (D13). Seven roles; no one of them both signs artifacts and publishes. */
   #grant(): void {
-    const { sign, records, revoke, admin, publish, crl } = this.functions
+    const { sign, records, revoke, admin, publish, crl, timestamp } = this.functions
     const write = ["GetItem", "Query", "PutItem", "UpdateItem", "ConditionCheckItem"] as const
     this.ledger.grant(sign, ...write)
     this.ledger.grant(records, "GetItem", "Query", "PutItem")
@@ -133,9 +145,11 @@ export class SigningService extends Construct {
     this.ledger.grant(admin, ...write, "DeleteItem")
     this.ledger.grant(publish, ...write, "DeleteItem")
     this.ledger.grant(crl, ...write)
+    this.ledger.grant(timestamp, "Query")
 
     this.keys.grantCreate(admin)
     this.keys.grantSign(publish, "tuf-lists", "tuf-registry", "tuf-snapshot", "tuf-timestamp")
+    this.keys.grantTimestamps(timestamp)
 
     this.publication.grantRead(records, "trees/*")
     this.publication.grantRead(publish, "tuf/*", "crl/*", "trees/*", "staging/*")
@@ -172,17 +186,18 @@ export class SigningService extends Construct {
   }
 
   /** Each function knows what it uses, and no more. */
-  #configure(name: string): void {
-    const { sign, records, revoke, admin, publish, crl } = this.functions
+  #configure(name: string, timestampPolicy: string): void {
+    const { sign, records, revoke, admin, publish, crl, timestamp } = this.functions
     const set = (variable: string, value: string, ...functions: readonly ServiceFunction[]) => {
       for (const { function: lambda } of functions) lambda.addEnvironment(variable, value)
     }
-    set("SEALWRIGHT_TABLE", this.ledger.table.tableName, sign, records, revoke, admin, publish, crl)
+    set("SEALWRIGHT_TABLE", this.ledger.table.tableName, sign, records, revoke, admin, publish, crl, timestamp)
     set("SEALWRIGHT_BUCKET", this.publication.bucket.bucketName, records, publish, crl)
-    set("SEALWRIGHT_STACK", name, admin, publish)
+    set("SEALWRIGHT_STACK", name, admin, publish, timestamp)
     set("SEALWRIGHT_PUBLISH_FUNCTION", publish.function.functionName, revoke, admin)
     set("SEALWRIGHT_CRL_FUNCTION", crl.function.functionName, publish)
-    set("SEALWRIGHT_KEY_POLICY", this.keys.policyJson([sign, admin, publish, crl], admin), admin)
+    set("SEALWRIGHT_KEY_POLICY", this.keys.policyJson([sign, admin, publish, crl, timestamp], admin), admin)
+    set("SEALWRIGHT_TIMESTAMP_POLICY", timestampPolicy, timestamp)
   }
 
   /** The safety net under the wake-ups (D14). */

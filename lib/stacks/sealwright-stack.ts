@@ -16,11 +16,14 @@ export class SealwrightStack extends Stack {
   constructor(scope: Construct, id: string, props: SealwrightStackProps) {
     const { settings, ...stackProps } = props
     super(scope, id, { description: "Sealwright: signing and revocation service", ...stackProps })
-    const { name, cdn, reserveConcurrency, hosts, certificateArn, alarmTopicArn } = settings
+    const { name, cdn, reserveConcurrency, hosts, certificateArn, alarmTopicArn, openTimestamps, timestampPolicy } =
+      settings
     this.service = new SigningService(this, "Service", {
       cdn,
       reserveConcurrency,
       ...(name !== undefined && { name }),
+      ...(openTimestamps !== undefined && { openTimestamps: { rate: openTimestamps, burst: 2 * openTimestamps } }),
+      ...(timestampPolicy !== undefined && { timestampPolicy }),
       ...(certificateArn !== undefined && {
         host: { domainNames: hosts, certificate: Certificate.fromCertificateArn(this, "Certificate", certificateArn) },
       }),
@@ -39,6 +42,7 @@ export class SealwrightStack extends Stack {
       output("PublicHost", publication.distribution.distributionDomainName, "where tuf/ and crl/ are read")
     output("RevokerPolicy", policies.revoker.managedPolicyArn, "for roles that revoke")
     output("AdminPolicy", policies.admin.managedPolicyArn, "for roles that set up issuers and profiles")
+    output("TimestampsPolicy", policies.timestamps.managedPolicyArn, "for roles that ask for timestamps")
     output("AuditorPolicy", policies.auditor.managedPolicyArn, "for roles that read everything")
     for (const profile of profiles) {
       const id = `Signer${logical(profile)}`

@@ -6,7 +6,8 @@ export interface EventContext {
   readonly match: RouteMatch
   /** percent-decoded */
   readonly path: string
-  readonly caller: Caller
+  /** undefined on a route without IAM */
+  readonly caller: Caller | undefined
   readonly accountId: string
   readonly apiId: string
   readonly requestId: string
@@ -41,17 +42,7 @@ export function buildEvent(request: HttpRequest, context: EventContext): Record<
     requestContext: {
       accountId: context.accountId,
       apiId: context.apiId,
-      authorizer: {
-        iam: {
-          accessKey: caller.accessKeyId,
-          accountId: caller.accountId,
-          callerId: caller.callerId,
-          cognitoIdentity: null,
-          principalOrgId: null,
-          userArn: caller.userArn,
-          userId: caller.callerId,
-        },
-      },
+      ...(caller && { authorizer: { iam: iamMembers(caller) } }),
       domainName,
       domainPrefix: domainName.split(".")[0],
       http: {
@@ -69,6 +60,18 @@ export function buildEvent(request: HttpRequest, context: EventContext): Record<
     },
     ...optional("pathParameters", match.pathParameters),
     ...bodyMembers(request),
+  }
+}
+
+function iamMembers(caller: Caller): Record<string, unknown> {
+  return {
+    accessKey: caller.accessKeyId,
+    accountId: caller.accountId,
+    callerId: caller.callerId,
+    cognitoIdentity: null,
+    principalOrgId: null,
+    userArn: caller.userArn,
+    userId: caller.callerId,
   }
 }
 

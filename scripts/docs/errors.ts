@@ -103,8 +103,10 @@ export const COMMAND_CODES: readonly (readonly [string, string, string])[] = [
   ["TOO_MANY_FILES", "5", "The published trust data asks for more files than a publication has."],
   ["SOURCE_NOT_TRUSTED", "1", "notation's trust policy has no statement for the reference."],
   ["ANSWER_TOO_LARGE", "5", "The answer is larger than 16 MiB."],
-  ["ANSWER_MALFORMED", "5", "The answer is not JSON."],
+  ["ANSWER_MALFORMED", "5", "The answer is not JSON, or of another media type than asked for."],
   ["SUBJECT_MALFORMED", "1", "The image layout is damaged."],
+  ["TIMESTAMP_REJECTED", "5", "The timestamp authority gave no token; the text has its reason."],
+  ["TIMESTAMP_MISMATCH", "1", "The timestamp authority answered another request."],
   ["STATE_MALFORMED", "3", "The state file can't be read; it is not skipped, since that would forget."],
   ["UNEXPECTED", "5", "A mistake of the command; please report it."],
 ]

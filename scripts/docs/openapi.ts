@@ -9,6 +9,7 @@ import {
   profileSchema,
   revocationSchema,
   signSchema,
+  timestampAuthoritySchema,
 } from "../../functions/http/schemas.ts"
 import { type ApiRoute, ROUTES } from "../../functions/routes.ts"
 import { ANSWERS, COMPONENTS, ref } from "./responses.ts"
@@ -20,9 +21,12 @@ const BODIES: { readonly [routeKey: string]: GenericSchema } = {
   "POST /v1/issuers": issuerSchema,
   "POST /v1/issuers/{issuer}/activation": activationSchema,
   "POST /v1/profiles": profileSchema,
+  "POST /v1/timestamp-authority": timestampAuthoritySchema,
   "PATCH /v1/profiles/{profile}": profileChangeSchema,
   "PUT /v1/profiles/{profile}/allowances": allowancesSchema,
 }
+
+const DER = { type: "string", contentMediaType: "application/octet-stream", description: "DER" }
 
 const FAILURES: { readonly [status: number]: string } = {
   400: "The request is wrong",
@@ -90,11 +94,15 @@ function operation(route: ApiRoute): unknown {
     tags: [route.functionName],
     ...parameters(route, answer),
     ...(body !== undefined && { requestBody: { required: true, content: { "application/json": { schema } } } }),
+    ...(answer.media && { requestBody: { required: true, content: { [answer.media.request]: { schema: DER } } } }),
     responses: {
       ...Object.fromEntries(
         Object.entries(answer.status).map(([status, content]) => [
           status,
-          { description: descriptionOf(Number(status)), content: { "application/json": { schema: content } } },
+          {
+            description: descriptionOf(Number(status)),
+            content: { [answer.media?.response ?? "application/json"]: { schema: content } },
+          },
         ]),
       ),
       ...Object.fromEntries(Object.entries(FAILURES).map(([status, text]) => [status, failure(Number(status), text)])),

@@ -92,6 +92,15 @@ export const COMPONENTS = {
     ["expirySec", "certificate"],
   ),
   Issuer: issuer,
+  TimestampAuthority: object({
+    generation: { ...whole, description: "from 1; a successor is the next" },
+    algorithm: text,
+    state: { enum: ["active", "revoked"] },
+    certificate: pem,
+    chain: { type: "array", items: pem, description: "up to and with the root" },
+    notBefore: time,
+    notAfter: time,
+  }),
   Deployment: object({
     country: text,
     state: text,
@@ -142,6 +151,7 @@ export const COMPONENTS = {
 } as const satisfies { readonly [name: string]: Schema }
 
 const signature = ref("Signature")
+const timestampAuthority = object({ timestampAuthority: ref("TimestampAuthority") })
 const profile = object({ profile: ref("Profile") })
 const acknowledgement = object({
   revocation: ref("Revocation"),
@@ -160,6 +170,8 @@ interface Answer {
   /** query parameters: name to description */
   readonly query?: { readonly [name: string]: string }
   readonly idempotent?: true
+  /** default: JSON both ways */
+  readonly media?: { readonly request: string; readonly response: string }
 }
 
 const PAGE = { limit: "1 to 200, default 50", after: "`next` of the page before" }
@@ -243,6 +255,22 @@ export const ANSWERS: { readonly [routeKey: string]: Answer } = {
   "PUT /v1/profiles/{profile}/allowances": {
     summary: "Add digests to a profile's allow list",
     status: { 200: object({ epoch: whole }) },
+  },
+  "POST /v1/timestamp-authority": {
+    summary: "Make the timestamp authority, or its successor when it is due; safe to repeat",
+    status: { 200: timestampAuthority },
+  },
+  "GET /v1/timestamp-authority": {
+    summary: "The authority that signs timestamps now",
+    status: { 200: timestampAuthority },
+  },
+  "POST /v1/timestamp": {
+    summary:
+      "RFC 3161: a TimeStampReq of 8 KiB at most; refusals are a TimeStampResp too. Without IAM where the deployment says so",
+    status: {
+      200: { type: "string", contentMediaType: "application/octet-stream", description: "TimeStampResp, DER" },
+    },
+    media: { request: "application/timestamp-query", response: "application/timestamp-reply" },
   },
   "POST /v1/publications": {
     summary: "Publish now",

@@ -20,6 +20,7 @@ const LIMITS: Record<FunctionName, number> = {
   admin: 415_000,
   publish: 580_000,
   crl: 465_000,
+  timestamp: 330_000,
 }
 
 function deployedBundles(): Map<string, Buffer> {

@@ -45,6 +45,7 @@ describe("cdk-nag, rules of AWS Solutions", { timeout: 60_000 }, () => {
   test.each([
     {},
     { cdn: "false" },
+    { openTimestamps: "5" },
     { profiles: "ci,release-eu", reserveConcurrency: "false" },
     {
       hosts: "trust.example.com",

@@ -48,6 +48,7 @@ describe("roles of the functions (D13, M15)", () => {
       admin: [...writeAndDelete, ...create, "kms:Sign", wake].sort(),
       publish: [...writeAndDelete, "kms:Sign", wake, "s3:GetObject", "s3:ListBucket", "s3:PutObject"],
       crl: [...write, "kms:Sign", "s3:PutObject"],
+      timestamp: [...table("Query"), "kms:Sign"],
     })
   })
 
@@ -65,6 +66,7 @@ describe("roles of the functions (D13, M15)", () => {
       admin: ["issuer", "root", "tuf-root", "tuf-targets"],
       publish: ["tuf-lists", "tuf-registry", "tuf-snapshot", "tuf-timestamp"],
       crl: ["issuer", "root"],
+      timestamp: ["timestamp"],
     })
     for (const name of FUNCTION_NAMES) {
       const statements = allowed(name, "kms:Sign")
@@ -76,7 +78,7 @@ describe("roles of the functions (D13, M15)", () => {
         expect(Condition.StringEquals["kms:SigningAlgorithm"]).toEqual([
           "ECDSA_SHA_256",
           "ECDSA_SHA_384",
-          "RSASSA_PSS_SHA_384",
+          name === "timestamp" ? "RSASSA_PKCS1_V1_5_SHA_384" : "RSASSA_PSS_SHA_384",
         ])
       }
     }
@@ -130,6 +132,7 @@ describe("roles of the functions (D13, M15)", () => {
         `admin kms:Sign ${key}`,
         `publish kms:Sign ${key}`,
         `crl kms:Sign ${key}`,
+        `timestamp kms:Sign ${key}`,
         "admin kms:CreateKey *",
         "admin kms:TagResource *",
         `admin kms:CreateAlias arn:aws:kms:${REGION}:${ACCOUNT}:alias/Sealwright/*`,
@@ -193,13 +196,13 @@ describe("policy of keys that are made at run time (M4)", () => {
     }
   })
 
-  test("kms:Sign is delegated for four roles only, and no grant can hand it on", () => {
+  test("kms:Sign is delegated for five roles only, and no grant can hand it on", () => {
     const signing = statements.filter(({ Action }) =>
       listOf(Action).some((action) => /^kms:(Sign|\*|S\*)$/.test(action)),
     )
     expect(signing).toEqual([statement("Signing")])
     expect(statement("Signing")?.Condition.ArnEquals["aws:PrincipalArn"].sort()).toEqual(
-      ["sign", "admin", "publish", "crl"].map(roleOf).sort(),
+      ["sign", "admin", "publish", "crl", "timestamp"].map(roleOf).sort(),
     )
     expect(statement("Signing")?.Condition.StringEquals["kms:MessageType"]).toBe("DIGEST")
     const actions = statements.flatMap(({ Action }) => listOf(Action))
@@ -215,7 +218,7 @@ describe("policy of keys that are made at run time (M4)", () => {
     const tagging = statements.filter(({ Action }) => listOf(Action).some((action) => /Tag/.test(action)))
     expect(tagging).toEqual([statement("Naming")])
     expect(statement("Naming")?.Condition.ArnNotEquals["aws:PrincipalArn"].sort()).toEqual(
-      ["sign", "admin", "publish", "crl"].map(roleOf).sort(),
+      ["sign", "admin", "publish", "crl", "timestamp"].map(roleOf).sort(),
     )
   })
 

@@ -223,6 +223,24 @@ describe("API", () => {
     )
   })
 
+  test("R8: timestamps are opened on request, that route alone, with a limit of its own", () => {
+    const opened = resourcesOf(newStack({ openTimestamps: "20", timestampPolicy: "1.2.3.4" }))
+    const unguarded = ofType("AWS::ApiGatewayV2::Route", opened).filter(
+      ({ properties }) => properties.AuthorizationType !== "AWS_IAM",
+    )
+    expect(unguarded.map(({ properties }) => [properties.RouteKey, properties.AuthorizationType])).toEqual([
+      ["POST /v1/timestamp", "NONE"],
+    ])
+    const [stage] = ofType("AWS::ApiGatewayV2::Stage", opened)
+    expect(stage?.properties.RouteSettings).toEqual({
+      "POST /v1/timestamp": { ThrottlingRateLimit: 20, ThrottlingBurstLimit: 40 },
+    })
+    const policies = ofType("AWS::Lambda::Function", opened).flatMap(
+      ({ properties }) => properties.Environment.Variables.SEALWRIGHT_TIMESTAMP_POLICY ?? [],
+    )
+    expect(policies).toEqual(["1.2.3.4"])
+  })
+
   test("is throttled, and logs callers and outcomes but no bodies", () => {
     const { properties } = only("AWS::ApiGatewayV2::Stage")
     expect(properties.DefaultRouteSettings).toEqual({ ThrottlingBurstLimit: 200, ThrottlingRateLimit: 100 })
@@ -259,7 +277,7 @@ describe("functions", () => {
 
   test("what API Gateway waits for ends before it stops waiting", () => {
     const limits = Object.fromEntries([...functions].map(([name, { Timeout }]) => [name, Timeout]))
-    expect(limits).toEqual({ sign: 29, records: 29, revoke: 29, admin: 29, publish: 300, crl: 120 })
+    expect(limits).toEqual({ sign: 29, records: 29, revoke: 29, admin: 29, publish: 300, crl: 120, timestamp: 29 })
   })
 
   test("each knows what it uses and no more", () => {
@@ -278,6 +296,7 @@ describe("functions", () => {
       admin: ["KEY_POLICY", "PUBLISH_FUNCTION", "STACK", "TABLE"],
       publish: ["BUCKET", "CRL_FUNCTION", "STACK", "TABLE"],
       crl: ["BUCKET", "TABLE"],
+      timestamp: ["STACK", "TABLE", "TIMESTAMP_POLICY"],
     })
   })
 
@@ -395,8 +414,10 @@ describe("policies for people and pipelines (D14)", () => {
       "POST/v1/profiles/*/resume",
       "POST/v1/profiles/*/suspend",
       "POST/v1/publications",
+      "POST/v1/timestamp-authority",
       "PUT/v1/profiles/*/allowances",
     ])
+    expect(paths("Timestamps")).toEqual(["POST/v1/timestamp"])
     expect(paths("Auditor")).toContain("GET/v1/audit")
     expect(paths("Revoker")).not.toContain("GET/v1/audit")
   })
@@ -413,6 +434,8 @@ describe("context", () => {
     { hosts: "trust.example.com" },
     { certificateArn: "arn:aws:acm:us-east-1:111122223333:certificate/x" },
     { name: "" },
+    { openTimestamps: "yes" },
+    { openTimestamps: "0" },
   ])("refuses %o", (context) => {
     expect(() => newStack(context)).toThrow(TypeError)
   })

@@ -3,6 +3,7 @@ import { dirname, join, normalize } from "node:path"
 import { requestIssuer } from "@sealwright/core/admin/external"
 import { auditOfDay } from "@sealwright/core/ledger/audit"
 import { readDeployment, readIssuer } from "@sealwright/core/ledger/trust"
+import { makeTimestampAuthority } from "@sealwright/core/timestamp/authority"
 import { hexEncode, utf8Decode } from "@sealwright/formats/bytes"
 import { parseAllowList, parseRevocationList } from "@sealwright/formats/revocation-list"
 import { parseRegistry, parseTrustBundle } from "@sealwright/formats/trust-bundle"
@@ -19,6 +20,7 @@ import {
   profileView,
   revocationView,
   signatureView,
+  timestampAuthorityView,
 } from "../../functions/http/views.ts"
 import { ROUTES } from "../../functions/routes.ts"
 import { parseNotationTree } from "../../packages/cli/src/bundle-folder.ts"
@@ -56,6 +58,9 @@ describe("the API document", () => {
       Signature: signatureView(settled.signed),
       Profile: profileView(held),
       Issuer: { ...issuerView(pending), ...issuerView(await readIssuer(service.ports.table, "ci")) },
+      TimestampAuthority: timestampAuthorityView(
+        await makeTimestampAuthority(service.ports, { algorithm: "ecdsa-p256-sha256", days: 365 }, ADMIN),
+      ),
       Deployment: deploymentView(await readDeployment(service.ports.table), new Uint8Array(1)),
       Revocation: revocationView(revocation),
       AuditEntry: { ...auditView(entry), code: "PROFILE_UNKNOWN" },

@@ -4,7 +4,7 @@
  * docs/keys.md. IAM of `createWrappedKeys`: kms:Decrypt with the encryption context of this stack. IAM of `createWrappedKeyMaker`:
  * kms:GenerateDataKeyPairWithoutPlaintext with it.
  */
-import { constants, createPrivateKey, type KeyObject, sign } from "node:crypto"
+import { createPrivateKey, type KeyObject } from "node:crypto"
 import {
   type DataKeyPairSpec,
   DecryptCommand,
@@ -14,7 +14,7 @@ import {
 import { ServiceError } from "@sealwright/core/errors"
 import type { ProfileAlgorithm } from "@sealwright/core/model"
 import type { KeyReference, SigningKeys } from "@sealwright/core/ports"
-import { HASH_LENGTH, schemeRow } from "@sealwright/formats/algorithms"
+import { signInProcess } from "./key-pair.ts"
 import { signerError } from "./kms.ts"
 
 const PREFIX = "wrapped:"
@@ -74,16 +74,7 @@ export function createWrappedKeys(client: KMSClient, stack: string): SigningKeys
 
   return {
     async sign({ keyId, scheme }, message) {
-      const key = await privateKey(keyId)
-      const { hash, padding } = schemeRow(scheme)
-      const pss = padding === "pss" && hash !== undefined
-      return new Uint8Array(
-        sign(
-          hash ?? null,
-          message,
-          pss ? { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: HASH_LENGTH[hash] } : key,
-        ),
-      )
+      return signInProcess(await privateKey(keyId), scheme, message)
     },
   }
 }

@@ -23,6 +23,8 @@ export interface ServiceClient {
     body: JsonValue,
     query?: { readonly [name: string]: string | undefined },
   ): Promise<JsonObject>
+  /** Posts bytes under a media type, once. @returns the bytes of the answer, which has the media type `accept` */
+  exchange(path: string, mediaType: string, accept: string, body: Uint8Array): Promise<Uint8Array>
 }
 
 /**
@@ -50,6 +52,10 @@ export function openClient(args: Arguments): ServiceClient {
   return {
     get: (path, query) => request(signer, url, "GET", path, undefined, query),
     send: (method, path, body, query) => request(signer, url, method, path, body, query),
+    exchange: async (path, mediaType, accept, body) => {
+      const signed = await sign(signer, url, "POST", path, undefined, { "content-type": mediaType }, body)
+      return await exchangeBytes(new URL(signed.path, url), accept, { ...signed.headers, accept }, body)
+    },
   }
 }
 
@@ -120,29 +126,11 @@ async function attemptRequest(
   const parameters = Object.fromEntries(
     Object.entries(query ?? {}).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
   )
-  const signed = await signer
-    .sign({
-      method,
-      protocol: endpoint.protocol,
-      hostname: endpoint.hostname,
-      ...(endpoint.port !== "" && { port: Number(endpoint.port) }),
-      path: endpoint.pathname.replace(/\/$/, "") + path,
-      query: parameters,
-      headers: {
-        host: endpoint.host,
-        ...(body !== undefined && { "content-type": "application/json" }),
-        ...(method === "POST" && { "idempotency-key": idempotencyKey }),
-      },
-      ...(body !== undefined && { body }),
-    })
-    .catch((error: unknown) => {
-      throw new CommandFailure(
-        EXIT.denied,
-        "NO_CREDENTIALS",
-        `no AWS credentials: ${messageOf(error)}`,
-        "Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
-      )
-    })
+  const headers = {
+    ...(body !== undefined && { "content-type": "application/json" }),
+    ...(method === "POST" && { "idempotency-key": idempotencyKey }),
+  }
+  const signed = await sign(signer, endpoint, method, path, parameters, headers, body)
   const search = new URLSearchParams(parameters).toString().replaceAll("+", "%20")
   let response: Response
   let bytes: Uint8Array
@@ -157,16 +145,84 @@ async function attemptRequest(
     bytes = await readLimited(response)
   } catch (error) {
     if (error instanceof CommandFailure) throw error
-    return {
-      retry: new CommandFailure(
-        EXIT.unavailable,
-        "UNREACHABLE",
-        `${endpoint.origin} does not answer: ${messageOf(error)}`,
-        "Check the endpoint and the network.",
-      ),
-    }
+    return { retry: unreachable(endpoint, error) }
   }
   return readAnswer(response.status, bytes)
+}
+
+async function sign(
+  signer: SignatureV4,
+  endpoint: URL,
+  method: string,
+  path: string,
+  query: { readonly [name: string]: string } | undefined,
+  headers: { readonly [name: string]: string },
+  body: string | Uint8Array | undefined,
+) {
+  return await signer
+    .sign({
+      method,
+      protocol: endpoint.protocol,
+      hostname: endpoint.hostname,
+      ...(endpoint.port !== "" && { port: Number(endpoint.port) }),
+      path: endpoint.pathname.replace(/\/$/, "") + path,
+      query: { ...query },
+      headers: { host: endpoint.host, ...headers },
+      ...(body !== undefined && { body }),
+    })
+    .catch((error: unknown) => {
+      throw new CommandFailure(
+        EXIT.denied,
+        "NO_CREDENTIALS",
+        `no AWS credentials: ${messageOf(error)}`,
+        "Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+      )
+    })
+}
+
+/**
+ * Posts bytes and reads bytes.
+ * @throws CommandFailure UNREACHABLE, ANSWER_TOO_LARGE; ANSWER_MALFORMED for another media type than `accept`, and as the service's refusals
+ */
+export async function exchangeBytes(
+  url: URL,
+  accept: string,
+  headers: { readonly [name: string]: string },
+  body: Uint8Array,
+): Promise<Uint8Array> {
+  let response: Response
+  let bytes: Uint8Array
+  try {
+    response = await fetch(url, {
+      method: "POST",
+      headers,
+      redirect: "error",
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+      body: new Uint8Array(body),
+    })
+    bytes = await readLimited(response)
+  } catch (error) {
+    if (error instanceof CommandFailure) throw error
+    throw unreachable(url, error)
+  }
+  const mediaType = response.headers.get("content-type")?.split(";")[0]?.trim().toLowerCase()
+  if (response.ok && mediaType === accept) return bytes
+  const outcome = readAnswer(response.status, bytes)
+  if ("retry" in outcome) throw outcome.retry
+  throw new CommandFailure(
+    EXIT.unavailable,
+    "ANSWER_MALFORMED",
+    `HTTP ${response.status} with a body that is not ${accept}`,
+  )
+}
+
+function unreachable(url: URL, error: unknown): CommandFailure {
+  return new CommandFailure(
+    EXIT.unavailable,
+    "UNREACHABLE",
+    `${url.origin} does not answer: ${messageOf(error)}`,
+    "Check the endpoint and the network.",
+  )
 }
 
 async function readLimited(response: Response): Promise<Uint8Array> {

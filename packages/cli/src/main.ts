@@ -50,6 +50,18 @@ const COMMANDS: { readonly [name: string]: { readonly summary: string; readonly 
   list: { summary: "list signatures", load: async () => (await import("./commands/signatures.ts")).list },
   show: { summary: "show one signature", load: async () => (await import("./commands/signatures.ts")).show },
   audit: { summary: "list who did what on a day", load: async () => (await import("./commands/signatures.ts")).audit },
+  "timestamp authority": {
+    summary: "make or renew the timestamp authority",
+    load: async () => (await import("./commands/timestamp.ts")).timestampAuthority,
+  },
+  "timestamp verify": {
+    summary: "verify a timestamp offline",
+    load: async () => (await import("./commands/timestamp.ts")).timestampVerify,
+  },
+  timestamp: {
+    summary: "have a file timestamped (RFC 3161)",
+    load: async () => (await import("./commands/timestamp.ts")).timestamp,
+  },
   revoke: {
     summary: "revoke signatures, artifacts, certificates, profiles, principals",
     load: async () => (await import("./commands/revoke.ts")).revoke,

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto"
 import { closeSync, openSync, readSync, statSync } from "node:fs"
+import type { HashName } from "@sealwright/formats/algorithms"
 import type { Descriptor } from "@sealwright/formats/oci"
 import { usage } from "./exit.ts"
 import { readFileIfThere } from "./files.ts"
@@ -39,8 +40,12 @@ export function signaturesBeside(subject: Subject): Uint8Array[] {
   return bytes === undefined ? [] : [bytes]
 }
 
-function digestFile(path: string): { readonly digest: string; readonly size: number } {
-  const hash = createHash("sha256")
+/** @throws Error of the file system */
+export function digestFile(
+  path: string,
+  algorithm: HashName = "sha256",
+): { readonly digest: string; readonly size: number } {
+  const hash = createHash(algorithm)
   const chunk = Buffer.alloc(CHUNK_BYTES)
   const file = openSync(path, "r")
   let size = 0
@@ -54,5 +59,5 @@ function digestFile(path: string): { readonly digest: string; readonly size: num
   } finally {
     closeSync(file)
   }
-  return { digest: `sha256:${hash.digest("hex")}`, size }
+  return { digest: `${algorithm}:${hash.digest("hex")}`, size }
 }

@@ -54,7 +54,7 @@ export const ERROR_CODES = {
   TIMESTAMP_AUTHORITY_MISSING: {
     kind: "missing",
     retry: false,
-    remedy: "Make a timestamp authority with `sealwright timestamp authority create`.",
+    remedy: "Make a timestamp authority with `sealwright timestamp authority`.",
   },
   NOT_PUBLISHED: { kind: "missing", retry: true, remedy: "Nothing is published yet: run a publication first." },
   CALLER_NOT_LISTED: {

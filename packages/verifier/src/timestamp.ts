@@ -1,3 +1,4 @@
+import type { HashName } from "@sealwright/formats/algorithms"
 import { bytesEqual } from "@sealwright/formats/bytes"
 import { isNamedSigner, parseTimestampToken, type TimestampToken } from "@sealwright/formats/cms"
 import { FormatError } from "@sealwright/formats/errors"
@@ -36,6 +37,12 @@ export type TimestampResult =
   /** `detail`: for people */
   | { readonly ok: false; readonly code: TimestampCode; readonly detail: string }
 
+/** What was stamped, when the bytes themselves are not at hand. */
+export interface Stamped {
+  readonly hash: HashName
+  readonly digest: Uint8Array
+}
+
 export interface TimestampOptions {
   /** trusted timestamp roots, self-signed, DER */
   readonly trusted: readonly Uint8Array[]
@@ -50,7 +57,7 @@ export interface TimestampOptions {
  */
 export function* verifyTimestampToken(
   bytes: Uint8Array,
-  stamped: Uint8Array,
+  stamped: Uint8Array | Stamped,
   options: TimestampOptions,
 ): Step<TimestampResult> {
   const refuse = (code: TimestampCode, detail = ""): TimestampResult => ({ ok: false, code, detail })
@@ -59,7 +66,9 @@ export function* verifyTimestampToken(
   const { info } = token
   const { hash } = info.imprint
   if (hash === undefined) return refuse("TIMESTAMP_MALFORMED", "an imprint outside SHA-2")
-  if (!bytesEqual(yield* digest(hash, stamped), info.imprint.digest)) return refuse("TIMESTAMP_IMPRINT_MISMATCH")
+  const wanted = stamped instanceof Uint8Array ? { hash, digest: yield* digest(hash, stamped) } : stamped
+  if (wanted.hash !== hash || !bytesEqual(wanted.digest, info.imprint.digest))
+    return refuse("TIMESTAMP_IMPRINT_MISMATCH")
 
   const signer = yield* findSigner(token)
   if (signer === undefined) return refuse("TIMESTAMP_SIGNER_UNKNOWN")
