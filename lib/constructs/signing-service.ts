@@ -28,6 +28,8 @@ export interface SigningServiceProps {
    * Default: true; an account with a limit below 111 can't have it.
    */
   readonly reserveConcurrency?: boolean
+  /** The second lock of profiles right below the root (R5): lets the sign role use root keys. Default: false */
+  readonly rootSigning?: boolean
 }
 
 /** API Gateway waits 30 seconds. */
@@ -58,7 +60,7 @@ export class SigningService extends Construct {
     })
     this.keys = new SigningKeys(this, "Keys", name)
     this.functions = this.#makeFunctions(props.reserveConcurrency ?? true)
-    this.#grant()
+    this.#grant(props.rootSigning ?? false)
     this.#configure(name)
     this.api = new ServiceApi(this, "Api", {
       functions: this.functions,
@@ -112,7 +114,7 @@ export class SigningService extends Construct {
   }
 
   /** Who may do what (D13). Six roles; no one of them both signs artifacts and publishes. */
-  #grant(): void {
+  #grant(rootSigning: boolean): void {
     const { sign, records, revoke, admin, publish, crl } = this.functions
     const write = ["GetItem", "Query", "PutItem", "UpdateItem", "ConditionCheckItem"] as const
     this.ledger.grant(sign, ...write)
@@ -123,7 +125,7 @@ export class SigningService extends Construct {
     this.ledger.grant(publish, ...write, "DeleteItem")
     this.ledger.grant(crl, ...write)
 
-    this.keys.grantSign(sign, "issuer", "held")
+    this.keys.grantSign(sign, "issuer", "held", ...(rootSigning ? (["root"] as const) : []))
     this.keys.grantSign(admin, "root", "issuer", "tuf-root", "tuf-targets")
     this.keys.grantCreate(admin)
     this.keys.grantSign(publish, "tuf-lists", "tuf-registry", "tuf-snapshot", "tuf-timestamp")

@@ -16,10 +16,11 @@ export class SealwrightStack extends Stack {
   constructor(scope: Construct, id: string, props: SealwrightStackProps) {
     const { settings, ...stackProps } = props
     super(scope, id, { description: "Sealwright: signing and revocation service", ...stackProps })
-    const { name, cdn, reserveConcurrency, hosts, certificateArn, alarmTopicArn } = settings
+    const { name, cdn, reserveConcurrency, rootSigning, hosts, certificateArn, alarmTopicArn } = settings
     this.service = new SigningService(this, "Service", {
       cdn,
       reserveConcurrency,
+      rootSigning,
       ...(name !== undefined && { name }),
       ...(certificateArn !== undefined && {
         host: { domainNames: hosts, certificate: Certificate.fromCertificateArn(this, "Certificate", certificateArn) },

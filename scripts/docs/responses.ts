@@ -236,7 +236,15 @@ export const ANSWERS: { readonly [routeKey: string]: Answer } = {
     summary: "Give a pending issuer the chain that its outside authority signed",
     status: { 200: object({ issuer: ref("Issuer") }) },
   },
-  "POST /v1/profiles": { summary: "Create a profile", status: { 200: profile } },
+  "POST /v1/profiles": {
+    summary: "Create a profile",
+    status: {
+      200: object(
+        { profile: ref("Profile"), warnings: { ...texts, description: "what was asked for and is unwise" } },
+        ["warnings"],
+      ),
+    },
+  },
   "PATCH /v1/profiles/{profile}": { summary: "Change a profile", status: { 200: profile } },
   "POST /v1/profiles/{profile}/suspend": { summary: "Suspend; binds once it answers", status: { 200: profile } },
   "POST /v1/profiles/{profile}/resume": { summary: "Resume", status: { 200: profile } },

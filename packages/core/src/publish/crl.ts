@@ -118,6 +118,7 @@ async function crlEntries(
   revocations: readonly Revocation[],
 ): Promise<CrlEntry[]> {
   const entries = new Map<string, CrlEntry>()
+  const signsLeaves = issuers.some(({ issuerKeyId }) => issuerKeyId === issuer.issuerKeyId)
   const add = (serialHex: string | undefined, revocation: Revocation) => {
     if (serialHex === undefined) return
     const before = entries.get(serialHex)
@@ -131,7 +132,7 @@ async function crlEntries(
       if (revoked !== undefined && !revoked.external)
         add(hexEncode(parseCertificate(revoked.certificate).serialBytes), revocation)
     }
-    if (issuer === root) continue
+    if (issuer === root && !signsLeaves) continue
     if ((target.kind === "signature" || target.kind === "certificate") && target.issuerKeyId === issuer.issuerKeyId)
       add(target.serialHex, revocation)
     for (const signature of await coveredSignatures(table, revocation, issuers, false))
