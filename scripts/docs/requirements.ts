@@ -87,7 +87,7 @@ const GROUPS: { readonly [title: string]: { readonly [id: string]: Requirement }
     ),
     R18: met(
       "Expiry of keys and certificates is visible before it hurts, and enforced when it comes.",
-      "The metric `DaysToExpiry` names what ends first; TUF root and targets are renewed by repeating the ceremony; nothing outlives its issuer.",
+      "`sealwright status` lists every certificate and TUF role with its days left; alarms ring at 90, 30 and 7; TUF root and targets are renewed by repeating the ceremony; nothing outlives its issuer.",
     ),
     R19: met(
       "A deprecated algorithm can be replaced without a flag day: both signatures side by side, policy says which algorithms count.",

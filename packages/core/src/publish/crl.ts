@@ -84,7 +84,13 @@ export async function makeCrl(ports: CrlPorts, epoch: number, issuerKeyId: strin
   const der = assembleCrl(tbs, issuer.key.scheme, signature)
   const digestHex = hexEncode(ports.digest("sha256", der))
   await ports.objects.create(stagedCrlKey(digestHex), der, STAGING_HEADERS)
-  return await recordCrl(ports.table, epoch, issuerKeyId, { digestHex, size: der.length, entriesDigest, nextUpdate })
+  return await recordCrl(ports.table, epoch, issuerKeyId, {
+    digestHex,
+    size: der.length,
+    entriesDigest,
+    nextUpdate,
+    entryCount: entries.length,
+  })
 }
 
 /**
