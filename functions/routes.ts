@@ -33,6 +33,7 @@ export const ROUTES: readonly ApiRoute[] = [
     "/v1/profiles/{profile}",
     "/v1/timestamp-authority",
     "/v1/publication",
+    "/v1/status",
     "/v1/trees/notation",
   ),
   ...route("revoke", "POST", "/v1/revocations", "/v1/revocations/{id}/release"),

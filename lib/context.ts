@@ -4,6 +4,7 @@ export interface ContextSettings {
   readonly name?: string
   readonly cdn: boolean
   readonly reserveConcurrency: boolean
+  readonly rootSigning: boolean
   readonly profiles: readonly string[]
   readonly hosts: readonly string[]
   readonly certificateArn?: string
@@ -23,8 +24,8 @@ export function readContext(read: (name: string) => unknown): ContextSettings {
     if (value === undefined || (typeof value === "string" && value !== "")) return value
     throw new TypeError(`context ${name}: expected text`)
   }
-  const flag = (name: string): boolean => {
-    const value = read(name) ?? true
+  const flag = (name: string, otherwise: boolean): boolean => {
+    const value = read(name) ?? otherwise
     if (value === true || value === "true") return true
     if (value === false || value === "false") return false
     throw new TypeError(`context ${name}: expected true or false`)
@@ -43,8 +44,9 @@ export function readContext(read: (name: string) => unknown): ContextSettings {
     throw new TypeError("context hosts and certificateArn: give both or none")
   return {
     stackName: text("stackName") ?? "Sealwright",
-    cdn: flag("cdn"),
-    reserveConcurrency: flag("reserveConcurrency"),
+    cdn: flag("cdn", true),
+    reserveConcurrency: flag("reserveConcurrency", true),
+    rootSigning: flag("rootSigning", false),
     profiles: list("profiles"),
     hosts,
     ...(name !== undefined && { name }),

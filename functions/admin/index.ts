@@ -14,6 +14,7 @@ import {
 } from "@sealwright/core/admin/profiles"
 import { ServiceError } from "@sealwright/core/errors"
 import { tufDocuments } from "@sealwright/core/ledger/tuf-documents"
+import { ROOT_NAME } from "@sealwright/core/names"
 import { makeTimestampAuthority } from "@sealwright/core/timestamp/authority"
 import { runSync } from "@sealwright/verifier/node-crypto"
 import { type ApiEvent, bodyOf, callerOf, pathParameter } from "../http/event.ts"
@@ -47,6 +48,9 @@ const ports = {
   maker: openKmsKeyMaker({ stack: settings.stack, policy: settings.keyPolicy }),
 }
 
+const BELOW_ROOT =
+  "This profile signs right below the root: its signatures can be revoked one by one, but a thief of the key can only be answered by a new root."
+
 type Route = (event: ApiEvent, actor: ReturnType<typeof callerOf>) => Promise<Reply>
 
 const routes: { readonly [routeKey: string]: Route } = {
@@ -71,9 +75,13 @@ const routes: { readonly [routeKey: string]: Route } = {
     })
   },
   "POST /v1/profiles": async (event, actor) => {
-    const { name, ...settings } = check(profileSchema, bodyOf(event))
-    const profile = await createProfile(ports, name, { ...settings, expirySec: settings.expirySec }, actor)
-    return reply(200, { profile: profileView(profile) })
+    const { name, allowRootIssuer, ...settings } = check(profileSchema, bodyOf(event))
+    const wanted = { ...settings, expirySec: settings.expirySec }
+    const profile = await createProfile(ports, name, wanted, actor, allowRootIssuer)
+    return reply(200, {
+      profile: profileView(profile),
+      ...(profile.issuer === ROOT_NAME && { warnings: [BELOW_ROOT] }),
+    })
   },
   "PATCH /v1/profiles/{profile}": async (event, actor) => {
     const change = definedMembers(check(profileChangeSchema, bodyOf(event)))

@@ -101,6 +101,7 @@ export const profileSchema = v.strictObject({
   expirySec: v.optional(expirySec),
   leafLifetimeSec: v.optional(leafLifetimeSec, 600),
   allowList: v.optional(v.boolean(), false),
+  allowRootIssuer: v.optional(v.boolean(), false),
 })
 
 export const profileChangeSchema = v.strictObject({

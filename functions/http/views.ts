@@ -8,6 +8,7 @@ import type {
   SignatureRecord,
   TimestampAuthority,
 } from "@sealwright/core/model"
+import type { Status } from "@sealwright/core/publish/status"
 import { base64Encode } from "@sealwright/formats/bytes"
 import { CSR_LABEL } from "@sealwright/formats/csr"
 import { pemEncode } from "@sealwright/formats/pem"
@@ -106,6 +107,21 @@ export function deploymentView(deployment: Deployment, rootMetadata: Uint8Array)
     root: issuerView(deployment.root),
     tufThreshold: 1,
     tufRoot: base64Encode(rootMetadata),
+  }
+}
+
+export function statusView({ head, expiries, issuers, pending, level }: Status) {
+  const { open, committed, published, changes, committedAt } = head
+  return {
+    open,
+    committed,
+    published,
+    changes,
+    ...(committedAt && { committedAt: formatTime(committedAt) }),
+    level,
+    expiries: expiries.map((expiry) => ({ ...expiry, at: formatTime(expiry.at) })),
+    issuers,
+    pending: pending.map(({ name, createdAt }) => ({ name, createdAt: formatTime(createdAt) })),
   }
 }
 

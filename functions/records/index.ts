@@ -20,6 +20,7 @@ import {
 import { tufDocuments } from "@sealwright/core/ledger/tuf-documents"
 import type { Issuer, PendingIssuer, SignatureRecord } from "@sealwright/core/model"
 import { ULID } from "@sealwright/core/names"
+import { readStatus } from "@sealwright/core/publish/status"
 import { parseDigest } from "@sealwright/formats/oci"
 import { formatTime } from "@sealwright/formats/time"
 import { type ApiEvent, callerOf, pathParameter } from "../http/event.ts"
@@ -34,6 +35,7 @@ import {
   profileView,
   revocationView,
   signatureView,
+  statusView,
   timestampAuthorityView,
 } from "../http/views.ts"
 
@@ -118,6 +120,11 @@ const routes: { readonly [routeKey: string]: Route } = {
       changes,
       ...(committedAt && { committedAt: formatTime(committedAt) }),
     })
+  },
+  "GET /v1/status": async () => {
+    const status = await readStatus(table, clock())
+    if (status === undefined) throw new ServiceError("PRECONDITION_REQUIRED", "nothing is set up yet")
+    return reply(200, statusView(status))
   },
   "GET /v1/trees/notation": async () => {
     const tree = await objects.get("trees/notation.json", MAX_TREE_BYTES)

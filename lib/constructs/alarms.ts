@@ -26,7 +26,8 @@ export interface ServiceAlarmsProps {
 /** A publication is renewed every six hours though nothing changed; an hour later its renewal has failed for an hour. */
 const OLDEST_PUBLICATION_SEC = 7 * 3600
 
-const RENEWAL_DAYS = 30
+/** The first leaves time to plan, the second to act, the third rings the pager. Ids are a contract: the one of 30 days has none of its own. */
+const RENEWAL_DAYS = { DaysToExpiry90: 90, DaysToExpiry: 30, DaysToExpiry7: 7 } as const
 
 /** Publishers wait for each other by design, so a throttled one is no news. */
 const THROTTLED_BY_DESIGN: readonly FunctionName[] = ["publish"]
@@ -66,18 +67,19 @@ export class ServiceAlarms extends Construct {
       evaluationPeriods: 3,
       treatMissingData: TreatMissingData.BREACHING,
     })
-    ring("DaysToExpiry", {
-      alarmDescription: "Sealwright: a certificate or a TUF role that people renew ends within 30 days; renew it.",
-      metric: new Metric({
-        namespace: "Sealwright",
-        metricName: "DaysToExpiry",
-        dimensionsMap: { Stack: props.name },
-        statistic: "Minimum",
-        period: Duration.hours(1),
-      }),
-      threshold: RENEWAL_DAYS,
-      comparisonOperator: ComparisonOperator.LESS_THAN_THRESHOLD,
-    })
+    for (const [alarmId, days] of Object.entries(RENEWAL_DAYS))
+      ring(alarmId, {
+        alarmDescription: `Sealwright: a certificate or a TUF role that people renew ends within ${days} days; renew it.`,
+        metric: new Metric({
+          namespace: "Sealwright",
+          metricName: "DaysToExpiry",
+          dimensionsMap: { Stack: props.name },
+          statistic: "Minimum",
+          period: Duration.hours(1),
+        }),
+        threshold: days,
+        comparisonOperator: ComparisonOperator.LESS_THAN_THRESHOLD,
+      })
     any(
       "TimestampFailures",
       new Metric({

@@ -41,6 +41,8 @@ export interface SigningServiceProps {
   readonly reserveConcurrency?: boolean
   /** where the private keys of root, issuers and held profiles live; for ever. Default: `awsKms()` */
   readonly keyHome?: KeyHome
+  /** The second lock of profiles right below the root (R5): lets the sign role use root keys. Default: false */
+  readonly rootSigning?: boolean
 }
 
 /** docs/timestamps.md; the service's own default, held equal by a test. */
@@ -78,7 +80,7 @@ export class SigningService extends Construct {
     this.#grant()
     this.#configure(name, props.timestampPolicy ?? TIMESTAMP_POLICY)
     if (home) this.#giveHsm(home)
-    else this.#giveKms()
+    else this.#giveKms(props.rootSigning ?? false)
     this.api = new ServiceApi(this, "Api", {
       functions: this.functions,
       throttle: props.throttle ?? { rate: 100, burst: 200 },
@@ -166,9 +168,9 @@ export class SigningService extends Construct {
     return { vpc: home.vpc, network: new HsmNetwork(this, "HsmNetwork", home), layer, architecture }
   }
 
-  #giveKms(): void {
+  #giveKms(rootSigning: boolean): void {
     const { sign, admin, crl } = this.functions
-    this.keys.grantSign(sign, "issuer", "held")
+    this.keys.grantSign(sign, "issuer", "held", ...(rootSigning ? (["root"] as const) : []))
     this.keys.grantSign(admin, "root", "issuer", "tuf-root", "tuf-targets")
     this.keys.grantSign(crl, "root", "issuer")
   }

@@ -16,11 +16,21 @@ export class SealwrightStack extends Stack {
   constructor(scope: Construct, id: string, props: SealwrightStackProps) {
     const { settings, ...stackProps } = props
     super(scope, id, { description: "Sealwright: signing and revocation service", ...stackProps })
-    const { name, cdn, reserveConcurrency, hosts, certificateArn, alarmTopicArn, openTimestamps, timestampPolicy } =
-      settings
+    const {
+      name,
+      cdn,
+      reserveConcurrency,
+      rootSigning,
+      hosts,
+      certificateArn,
+      alarmTopicArn,
+      openTimestamps,
+      timestampPolicy,
+    } = settings
     this.service = new SigningService(this, "Service", {
       cdn,
       reserveConcurrency,
+      rootSigning,
       ...(name !== undefined && { name }),
       ...(openTimestamps !== undefined && { openTimestamps: { rate: openTimestamps, burst: 2 * openTimestamps } }),
       ...(timestampPolicy !== undefined && { timestampPolicy }),

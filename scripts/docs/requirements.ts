@@ -36,7 +36,7 @@ const GROUPS: { readonly [title: string]: { readonly [id: string]: Requirement }
     ),
     R5: met(
       "Root keys issue signing keys, by way of intermediates; signing with a root key is refused unless asked for.",
-      "The root certifies issuers and signs its CRL. No route signs an artifact with it, and the sign role has no right to its key.",
+      "The root, or an outside authority, certifies issuers. A profile right below the root is refused unless `allowRootIssuer` asks for it, and the sign role has no right to root keys unless the stack is deployed with `rootSigning`.",
     ),
     R6: met(
       "A signing key's chain, its signed identity and its issuer can be checked from the signature itself.",
@@ -87,7 +87,7 @@ const GROUPS: { readonly [title: string]: { readonly [id: string]: Requirement }
     ),
     R18: met(
       "Expiry of keys and certificates is visible before it hurts, and enforced when it comes.",
-      "The metric `DaysToExpiry` names what ends first; TUF root and targets are renewed by repeating the ceremony; nothing outlives its issuer.",
+      "`sealwright status` lists every certificate and TUF role with its days left; alarms ring at 90, 30 and 7; TUF root and targets are renewed by repeating the ceremony; nothing outlives its issuer.",
     ),
     R19: met(
       "A deprecated algorithm can be replaced without a flag day: both signatures side by side, policy says which algorithms count.",

@@ -38,6 +38,8 @@ const issuer = object(
   ["request", "certificate", "notAfter"],
 )
 
+const expiryLevel: Schema = { enum: ["ok", "90", "30", "7", "expired"], description: "days left, or past" }
+
 export const COMPONENTS = {
   Problem: object({
     type: { type: "string", description: "urn:sealwright:error:<code>" },
@@ -147,6 +149,40 @@ export const COMPONENTS = {
     },
     ["committedAt"],
   ),
+  Status: object(
+    {
+      open: { ...whole, description: "as in Publication" },
+      committed: whole,
+      published: whole,
+      changes: whole,
+      committedAt: time,
+      level: { ...expiryLevel, description: "the most urgent of all" },
+      expiries: {
+        type: "array",
+        description: "the first to end first",
+        items: object({
+          name: { type: "string", description: "`root`, `issuer/<name>`, `profile/<name>` or `tuf/<role>`" },
+          at: time,
+          renewedBy: { enum: ["people", "publication", "finished"] },
+          daysLeft: whole,
+          level: expiryLevel,
+        }),
+      },
+      issuers: {
+        type: "array",
+        items: object({
+          name: text,
+          issuerKeyId: hex64,
+          state: text,
+          certificates: { ...whole, description: "numbers given out; an issuer gives way to the next at 4,194,304" },
+          revoked: { ...whole, description: "entries of its CRL; an issuer gives way to the next at 262,144" },
+          level: { enum: ["ok", "soon", "full"] },
+        }),
+      },
+      pending: { type: "array", items: object({ name: text, createdAt: time }) },
+    },
+    ["committedAt"],
+  ),
   Gateway: { ...object({ message: text }), description: "API Gateway's own refusal; no code of ours" },
 } as const satisfies { readonly [name: string]: Schema }
 
@@ -224,6 +260,10 @@ export const ANSWERS: { readonly [routeKey: string]: Answer } = {
   "GET /v1/issuers/{issuer}": { summary: "One issuer", status: { 200: object({ issuer: ref("Issuer") }) } },
   "GET /v1/profiles": { summary: "All profiles", status: { 200: all("profiles", ref("Profile")) } },
   "GET /v1/profiles/{profile}": { summary: "One profile", status: { 200: profile } },
+  "GET /v1/status": {
+    summary: "Where publication stands, what ends when, which issuers are used up",
+    status: { 200: ref("Status") },
+  },
   "GET /v1/publication": { summary: "Where publication stands", status: { 200: ref("Publication") } },
   "GET /v1/trees/notation": {
     summary: "notation's trust policy, trust store and CRL addresses (docs/formats/notation-tree.md)",
@@ -248,7 +288,15 @@ export const ANSWERS: { readonly [routeKey: string]: Answer } = {
     summary: "Give a pending issuer the chain that its outside authority signed",
     status: { 200: object({ issuer: ref("Issuer") }) },
   },
-  "POST /v1/profiles": { summary: "Create a profile", status: { 200: profile } },
+  "POST /v1/profiles": {
+    summary: "Create a profile",
+    status: {
+      200: object(
+        { profile: ref("Profile"), warnings: { ...texts, description: "what was asked for and is unwise" } },
+        ["warnings"],
+      ),
+    },
+  },
   "PATCH /v1/profiles/{profile}": { summary: "Change a profile", status: { 200: profile } },
   "POST /v1/profiles/{profile}/suspend": { summary: "Suspend; binds once it answers", status: { 200: profile } },
   "POST /v1/profiles/{profile}/resume": { summary: "Resume", status: { 200: profile } },

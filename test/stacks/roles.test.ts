@@ -84,6 +84,15 @@ describe("roles of the functions (D13, M15)", () => {
     }
   })
 
+  test("R5: the sign role has no right to root keys unless the stack is deployed so", () => {
+    const purposes = (context: Record<string, string>) =>
+      (statementsByFunction(resourcesOf(newStack(context))).get("sign") ?? [])
+        .filter(({ Action }) => listOf(Action).includes("kms:Sign"))
+        .flatMap(({ Condition }) => listOf(Condition.StringEquals["aws:ResourceTag/sealwright:purpose"]))
+    expect(purposes({})).toEqual(["issuer", "held"])
+    expect(purposes({ rootSigning: "true" })).toEqual(["issuer", "held", "root"])
+  })
+
   test("no action on keys without a tag condition, but for names below the deployment's own prefix", () => {
     const keyStatements = [...roles.values()]
       .flat()

@@ -338,16 +338,16 @@ describe("alarms", () => {
     })
   })
 
-  test("what ends within 30 days rings", () => {
+  test("R18: what ends within 90, 30 and 7 days rings, each time anew", () => {
     const expiry = alarms.filter(({ MetricName }) => MetricName === "DaysToExpiry")
-    expect(expiry).toHaveLength(1)
-    expect(expiry[0]).toMatchObject({
-      Namespace: "Sealwright",
-      Dimensions: [{ Name: "Stack", Value: "Sealwright" }],
-      Statistic: "Minimum",
-      Threshold: 30,
-      ComparisonOperator: "LessThanThreshold",
-    })
+    expect(expiry.map(({ Threshold }) => Threshold)).toEqual([90, 30, 7])
+    for (const alarm of expiry)
+      expect(alarm).toMatchObject({
+        Namespace: "Sealwright",
+        Dimensions: [{ Name: "Stack", Value: "Sealwright" }],
+        Statistic: "Minimum",
+        ComparisonOperator: "LessThanThreshold",
+      })
   })
 
   test("errors of every function ring, throttles of all but publish, failures of the API", () => {
@@ -410,6 +410,7 @@ describe("policies for people and pipelines (D14)", () => {
       "PATCH/v1/profiles/*",
       "POST/v1/ceremony",
       "POST/v1/issuers",
+      "POST/v1/issuers/*/activation",
       "POST/v1/profiles",
       "POST/v1/profiles/*/resume",
       "POST/v1/profiles/*/suspend",

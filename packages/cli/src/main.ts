@@ -72,7 +72,7 @@ const COMMANDS: { readonly [name: string]: { readonly summary: string; readonly 
     load: async () => (await import("./commands/publish.ts")).publish,
   },
   status: {
-    summary: "show where publication stands",
+    summary: "show where publication stands and what ends when",
     load: async () => (await import("./commands/publish.ts")).status,
   },
   export: {

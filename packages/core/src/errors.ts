@@ -84,6 +84,11 @@ export const ERROR_CODES = {
     retry: false,
     remedy: "This artifact has 1,000 signatures already: use one of them.",
   },
+  ROOT_ISSUER_REFUSED: {
+    kind: "denied",
+    retry: false,
+    remedy: "Name an issuing CA; if the root itself is to sign, say so with `allowRootIssuer` (--allow-root-issuer).",
+  },
   ISSUER_PENDING: {
     kind: "denied",
     retry: false,

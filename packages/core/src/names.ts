@@ -3,6 +3,9 @@ import { ServiceError } from "./errors.ts"
 /** Profile and issuer names: immutable slugs (D14). */
 export const SLUG = /^[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?$/
 
+/** The deployment's root where an issuer is named. */
+export const ROOT_NAME = "root"
+
 const PRINCIPAL = /^arn:(aws|aws-cn|aws-us-gov):iam::(\d{12}):(role|user)\/([\w+=,.@-]{1,128})$/
 const ASSUMED_ROLE = /^arn:(aws|aws-cn|aws-us-gov):sts::(\d{12}):assumed-role\/([\w+=,.@-]{1,128})\/[\w+=,.@-]{1,64}$/
 const USER = /^arn:(aws|aws-cn|aws-us-gov):iam::(\d{12}):user\/(?:[\w+=,.@/-]*\/)?([\w+=,.@-]{1,128})$/

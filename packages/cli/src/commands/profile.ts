@@ -4,7 +4,7 @@ import { type Arguments, type Command, SERVICE_OPTIONS } from "../arguments.ts"
 import { openClient } from "../client.ts"
 import { EXIT, usage } from "../exit.ts"
 import { readFileLimited } from "../files.ts"
-import { print, table } from "../output.ts"
+import { note, print, table } from "../output.ts"
 
 const profileShape = openObject({
   name: string(48),
@@ -34,12 +34,13 @@ export const profileCreate: Command = {
   help: `
 Usage: sealwright profile create NAME --issuer ISSUER --principal ARN... --repository SCOPE...
          [--key-mode ephemeral|shared|held] [--algorithm ecdsa-p256-sha256|ecdsa-p384-sha384|rsa-pss-sha384]
-         [--expiry 365d] [--leaf-lifetime 10m] [--allow-list]
+         [--expiry 365d] [--leaf-lifetime 10m] [--allow-list] [--allow-root-issuer]
 
 A principal is arn:aws:iam::{account}:role/{name}. A scope is registry/repository, or registry/path/* for all below it.
 Key mode \`ephemeral\` (the default) makes a key and certificate for every signature, so that each can be revoked by stock clients;
 \`shared\` makes one for up to 20 signatures of a batch: a twentieth of the calls to the key service, and stock clients can only revoke all
-of them together; \`held\` signs with the profile's own key. Safe to repeat.
+of them together; \`held\` signs with the profile's own key. \`--issuer root\` signs right below the root, which is refused without
+--allow-root-issuer. Safe to repeat.
 
 Example:
   sealwright profile create release --issuer ci-2026 --principal arn:aws:iam::111122223333:role/pipeline \\
@@ -51,6 +52,7 @@ Example:
     "key-mode": { type: "string" },
     algorithm: { type: "string" },
     "allow-list": { type: "boolean" },
+    "allow-root-issuer": { type: "boolean" },
   },
   positionals: { min: 1, max: 1 },
   run: async (args) => {
@@ -63,7 +65,10 @@ Example:
       ...(keyMode !== undefined && { keyMode }),
       ...(algorithm !== undefined && { algorithm }),
       ...(args.flag("allow-list") && { allowList: true }),
+      ...(args.flag("allow-root-issuer") && { allowRootIssuer: true }),
     })
+    const { warnings = [] } = openObject({}, { warnings: array(string(1000), 10) })(answer, "answer")
+    for (const warning of warnings) note(`sealwright: ${warning}`)
     return show(args, answer)
   },
 }

@@ -15,6 +15,7 @@ import {
 } from "../ledger/trust.ts"
 import { newestTargets, targetsDocumentItem, tufDocumentItem, tufDocuments } from "../ledger/tuf-documents.ts"
 import type { Deployment, Issuer, ProfileAlgorithm } from "../model.ts"
+import { ROOT_NAME } from "../names.ts"
 import type { Clock, Item, KeyMaker, KeyReference, RunStep, Table } from "../ports.ts"
 import { noteChangeNow } from "../publish/changes.ts"
 import { trustBundleOf } from "../publish/lists.ts"
@@ -37,7 +38,6 @@ export interface CeremonyRequest extends Names {
   readonly rootYears: number
 }
 
-const ROOT_NAME = "root"
 const YEAR_MS = 366 * 86_400_000
 
 /**
@@ -152,9 +152,10 @@ export interface IssuerRequest {
 
 /**
  * Creates an issuing CA below the root. Safe to repeat.
- * @throws ServiceError ALREADY_EXISTS if one of that name has another algorithm
+ * @throws ServiceError ALREADY_EXISTS if one of that name has another algorithm or authority, REQUEST_MALFORMED for the root's name
  */
 export async function createIssuer(ports: AdminPorts, request: IssuerRequest, actor: Actor): Promise<Issuer> {
+  refuseRootName(request.name)
   const deployment = await readDeployment(ports.table)
   const now = wholeSeconds(ports.clock())
   const end = new Date(Math.min(now.getTime() + request.days * 86_400_000, deployment.root.notAfter.getTime()))
@@ -177,6 +178,11 @@ function sameIssuer(issuer: Issuer, request: IssuerRequest): Issuer {
     throw new ServiceError("ALREADY_EXISTS", `issuer ${issuer.name} has another algorithm`)
   if (issuer.external) throw otherAuthority(issuer.name)
   return issuer
+}
+
+/** @throws ServiceError REQUEST_MALFORMED */
+export function refuseRootName(issuer: string): void {
+  if (issuer === ROOT_NAME) throw new ServiceError("REQUEST_MALFORMED", "`root` is the name of the deployment's root")
 }
 
 function otherAuthority(name: string): ServiceError {

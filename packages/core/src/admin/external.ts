@@ -10,7 +10,7 @@ import type { Deployment, Issuer, PendingIssuer } from "../model.ts"
 import type { Write } from "../ports.ts"
 import { noteChangeNow } from "../publish/changes.ts"
 import { wholeSeconds } from "../sign/rules.ts"
-import { type AdminPorts, type IssuerRequest, newIssuer } from "./ceremony.ts"
+import { type AdminPorts, type IssuerRequest, newIssuer, refuseRootName } from "./ceremony.ts"
 import { issuerKeyId, requestCertificate } from "./certificates.ts"
 import { checkIssuerChain } from "./issuer-chain.ts"
 import { signTargets } from "./tuf-documents.ts"
@@ -28,6 +28,7 @@ export async function requestIssuer(
   actor: Actor,
 ): Promise<PendingIssuer | Issuer> {
   const { name, algorithm } = request
+  refuseRootName(name)
   const deployment = await readDeployment(ports.table)
   const standing = await findExternal(ports, name)
   if (standing !== undefined) return sameRequest(standing, request)

@@ -4,9 +4,18 @@ import { ServiceError } from "../errors.ts"
 import { type Actor, auditWrite } from "../ledger/audit.ts"
 import { keys } from "../ledger/keys.ts"
 import { settleLease, unsettledLeases } from "../ledger/leases.ts"
-import { findProfile, profileItem, readDeployment, readIssuer, readProfile, replaceProfile } from "../ledger/trust.ts"
+import {
+  findIssuer,
+  findProfile,
+  newIssuerWrites,
+  profileItem,
+  readDeployment,
+  readIssuer,
+  readProfile,
+  replaceProfile,
+} from "../ledger/trust.ts"
 import type { Deployment, HeldKey, Issuer, Profile, ProfileAlgorithm } from "../model.ts"
-import { isPrincipal, isScope, SLUG } from "../names.ts"
+import { isPrincipal, isScope, ROOT_NAME, SLUG } from "../names.ts"
 import type { Table, Write } from "../ports.ts"
 import { noteChangeNow } from "../publish/changes.ts"
 import { wholeSeconds } from "../sign/rules.ts"
@@ -26,18 +35,25 @@ export type ProfileChange = Partial<
 
 /**
  * Creates a profile; a held key and its certificate with it. Safe to repeat with the same settings.
- * @throws ServiceError REQUEST_MALFORMED, ISSUER_UNKNOWN, ISSUER_NOT_ACTIVE, ALREADY_EXISTS
+ * @param allowRootIssuer whether the deployment's root itself may certify what this profile signs (R5): its key is then used every day, and nothing
+ * stands between it and a signature
+ * @throws ServiceError REQUEST_MALFORMED, ROOT_ISSUER_REFUSED, ISSUER_UNKNOWN, ISSUER_PENDING, ISSUER_NOT_ACTIVE, ALREADY_EXISTS
  */
 export async function createProfile(
   ports: AdminPorts,
   name: string,
   settings: ProfileSettings,
   actor: Actor,
+  allowRootIssuer = false,
 ): Promise<Profile> {
   checkSettings(name, settings)
+  const byRoot = settings.issuer === ROOT_NAME
+  if (byRoot && !allowRootIssuer)
+    throw new ServiceError("ROOT_ISSUER_REFUSED", `profile ${name} would sign right below the root`)
   const existing = await findProfile(ports.table, name)
   if (existing !== undefined) return sameSettings(existing, settings)
   const deployment = await readDeployment(ports.table)
+  if (byRoot) await makeRootIssuer(ports, deployment.root, actor)
   const issuer = await readIssuer(ports.table, settings.issuer)
   requireOtherName(deployment, issuer, name)
   if (issuer.state !== "active") throw new ServiceError("ISSUER_NOT_ACTIVE", `issuer ${issuer.name} is ${issuer.state}`)
@@ -50,12 +66,21 @@ export async function createProfile(
   const result = await noteChangeNow(ports.table, [
     { put: profileItem(profile), if: { absent: true } },
     { check: keys.issuer(issuer.name), if: { equals: { state: "active" } } },
-    auditWrite(ports, actor, "profile.create", `profile/${name}`),
+    auditWrite(ports, actor, byRoot ? "profile.create.below-root" : "profile.create", `profile/${name}`),
   ])
   if (result.committed) return profile
   if (result.outcomes[1]?.failed)
     throw new ServiceError("ISSUER_NOT_ACTIVE", `issuer ${issuer.name} is not active any more`)
   return sameSettings(await readProfile(ports.table, name), settings)
+}
+
+/** Lists the root among the issuers, with a numbering of its own; the first profile below it does that. */
+async function makeRootIssuer(ports: AdminPorts, root: Issuer, actor: Actor): Promise<void> {
+  if ((await findIssuer(ports.table, ROOT_NAME)) !== undefined) return
+  await noteChangeNow(ports.table, [
+    ...newIssuerWrites(root),
+    auditWrite(ports, actor, "issuer.create", `issuer/${ROOT_NAME}`),
+  ])
 }
 
 /** An outside authority names the issuer as it likes; a certificate that bears its issuer's name is refused by verifiers. */

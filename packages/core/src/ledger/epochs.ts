@@ -11,6 +11,7 @@ export interface CommittedCrl {
   /** lower-case hex SHA-256 over what the list says, without its dates */
   readonly entriesDigest: string
   readonly nextUpdate: Date
+  readonly entryCount: number
 }
 
 /**
@@ -89,8 +90,8 @@ export async function recordCrl(
   issuerKeyId: string,
   crl: CommittedCrl,
 ): Promise<CommittedCrl> {
-  const { digestHex, size, entriesDigest, nextUpdate } = crl
-  const entry = { digestHex, size, entriesDigest, nextUpdate: nextUpdate.toISOString() }
+  const { digestHex, size, entriesDigest, nextUpdate, entryCount } = crl
+  const entry = { digestHex, size, entriesDigest, nextUpdate: nextUpdate.toISOString(), entryCount }
   await table.transact([
     {
       update: keys.epoch(epoch),
@@ -123,5 +124,6 @@ function crlFrom(attributes: Attributes): CommittedCrl {
     size: attributes.number("size"),
     entriesDigest: attributes.text("entriesDigest"),
     nextUpdate: attributes.date("nextUpdate"),
+    entryCount: attributes.number("entryCount"),
   }
 }

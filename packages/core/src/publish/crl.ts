@@ -84,7 +84,13 @@ export async function makeCrl(ports: CrlPorts, epoch: number, issuerKeyId: strin
   const der = assembleCrl(tbs, issuer.key.scheme, signature)
   const digestHex = hexEncode(ports.digest("sha256", der))
   await ports.objects.create(stagedCrlKey(digestHex), der, STAGING_HEADERS)
-  return await recordCrl(ports.table, epoch, issuerKeyId, { digestHex, size: der.length, entriesDigest, nextUpdate })
+  return await recordCrl(ports.table, epoch, issuerKeyId, {
+    digestHex,
+    size: der.length,
+    entriesDigest,
+    nextUpdate,
+    entryCount: entries.length,
+  })
 }
 
 /**
@@ -118,6 +124,7 @@ async function crlEntries(
   revocations: readonly Revocation[],
 ): Promise<CrlEntry[]> {
   const entries = new Map<string, CrlEntry>()
+  const signsLeaves = issuers.some(({ issuerKeyId }) => issuerKeyId === issuer.issuerKeyId)
   const add = (serialHex: string | undefined, revocation: Revocation) => {
     if (serialHex === undefined) return
     const before = entries.get(serialHex)
@@ -133,7 +140,7 @@ async function crlEntries(
     }
     if ((target.kind === "signature" || target.kind === "certificate") && target.issuerKeyId === issuer.issuerKeyId)
       add(target.serialHex, revocation)
-    if (issuer === root) continue
+    if (issuer === root && !signsLeaves) continue
     for (const signature of await coveredSignatures(table, revocation, issuers, false))
       if (signature.issuerKeyId === issuer.issuerKeyId) add(signature.serialHex, revocation)
   }

@@ -1,30 +1,86 @@
 import { parseCertificate } from "@sealwright/formats/x509"
+import { readCommit } from "../ledger/epochs.ts"
+import type { PublicationHead } from "../ledger/publication.ts"
+import { readHead } from "../ledger/publication.ts"
 import { listTimestampAuthorities } from "../ledger/timestamp-authorities.ts"
 import { findDeployment, listIssuers, listProfiles } from "../ledger/trust.ts"
 import { tufDocuments } from "../ledger/tuf-documents.ts"
+import type { Issuer } from "../model.ts"
 import type { Table } from "../ports.ts"
+import { REFRESH_SEC } from "./due.ts"
+import { tufExpiry } from "./tuf.ts"
 
-/** What ends first of all that people must renew in time: CA certificates, held keys' certificates, the timestamp authority, TUF root and targets (R18). */
-export interface NextExpiry {
+const DAY_MS = 86_400_000
+
+/** How near an end is (R18): days, or past. */
+export const EXPIRY_LEVELS = ["ok", "90", "30", "7", "expired"] as const
+export type ExpiryLevel = (typeof EXPIRY_LEVELS)[number]
+
+/** One thing that ends. */
+export interface Expiry {
+  /** `root`, `issuer/<name>`, `profile/<name>`, `timestamp-authority`, `tuf/<role>` */
   readonly name: string
   readonly at: Date
+  /** `people` must renew it in time; a `publication` renews it by itself; of what is `finished` nothing new comes, so its end hurts nobody */
+  readonly renewedBy: "people" | "publication" | "finished"
 }
 
-/** @returns undefined before the ceremony */
-export async function nextExpiry(table: Table): Promise<NextExpiry | undefined> {
+/** An end counts from its own moment on. @returns the narrowest level that `at` has reached */
+export function levelOf(at: Date, now: Date): ExpiryLevel {
+  const left = at.getTime() - now.getTime()
+  if (left <= 0) return "expired"
+  if (left <= 7 * DAY_MS) return "7"
+  if (left <= 30 * DAY_MS) return "30"
+  return left <= 90 * DAY_MS ? "90" : "ok"
+}
+
+/** Whole days left, cut down; below zero: past. */
+export function daysLeft(at: Date, now: Date): number {
+  return Math.floor((at.getTime() - now.getTime()) / DAY_MS)
+}
+
+/**
+ * How urgent one end is for people. What a publication renews is urgent only when publications fail: the timestamp always ends within days.
+ */
+export function urgencyOf({ at, renewedBy }: Expiry, head: PublicationHead | undefined, now: Date): ExpiryLevel {
+  if (renewedBy === "finished") return "ok"
+  if (renewedBy === "people") return levelOf(at, now)
+  const age = head?.committedAt === undefined ? 0 : now.getTime() - head.committedAt.getTime()
+  return age <= 2 * REFRESH_SEC * 1000 ? "ok" : levelOf(at, now)
+}
+
+/** Everything that ends, the first to end first (R18). @returns nothing before the ceremony */
+export async function listExpiries(table: Table): Promise<Expiry[]> {
   const deployment = await findDeployment(table)
-  if (deployment === undefined) return undefined
-  const ends: NextExpiry[] = [{ name: "root", at: deployment.root.notAfter }]
+  if (deployment === undefined) return []
+  const ends: Expiry[] = [{ name: "root", at: deployment.root.notAfter, renewedBy: "people" }]
   for (const issuer of await listIssuers(table))
-    if (issuer.state === "active") ends.push({ name: `issuer/${issuer.name}`, at: issuer.notAfter })
+    if (issuer.issuerKeyId !== deployment.root.issuerKeyId)
+      ends.push({ name: `issuer/${issuer.name}`, at: issuer.notAfter, renewedBy: renewerOf(issuer) })
   for (const { name, held, state } of await listProfiles(table))
-    if (held !== undefined && state !== "revoked")
-      ends.push({ name: `profile/${name}`, at: parseCertificate(held.certificate).notAfter })
+    if (held !== undefined) {
+      const { notAfter } = parseCertificate(held.certificate)
+      ends.push({ name: `profile/${name}`, at: notAfter, renewedBy: state === "revoked" ? "finished" : "people" })
+    }
   const authority = (await listTimestampAuthorities(table)).findLast(({ state }) => state === "active")
-  if (authority !== undefined) ends.push({ name: "timestamp-authority", at: authority.notAfter })
+  if (authority !== undefined) ends.push({ name: "timestamp-authority", at: authority.notAfter, renewedBy: "people" })
   for (const role of ["root", "targets"] as const) {
     const newest = (await tufDocuments(table, role)).at(-1)
-    if (newest !== undefined) ends.push({ name: `tuf/${role}`, at: newest.expires })
+    if (newest !== undefined) ends.push({ name: `tuf/${role}`, at: newest.expires, renewedBy: "people" })
   }
-  return ends.reduce((first, end) => (end.at < first.at ? end : first))
+  const head = await readHead(table)
+  const commit = head === undefined || head.committed === 0 ? undefined : await readCommit(table, head.committed)
+  for (const role of ["lists", "registry", "snapshot", "timestamp"] as const)
+    if (commit !== undefined)
+      ends.push({ name: `tuf/${role}`, at: tufExpiry(role, commit.date), renewedBy: "publication" })
+  return ends.sort((a, b) => a.at.getTime() - b.at.getTime())
+}
+
+function renewerOf({ state }: Issuer): Expiry["renewedBy"] {
+  return state === "active" ? "people" : "finished"
+}
+
+/** What ends first of all that people must renew in time. @returns undefined before the ceremony */
+export async function nextExpiry(table: Table): Promise<Expiry | undefined> {
+  return (await listExpiries(table)).find(({ renewedBy }) => renewedBy === "people")
 }

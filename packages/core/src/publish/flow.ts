@@ -10,6 +10,7 @@ import { settleLeases } from "../ledger/leases.ts"
 import { type PublicationHead, readHead } from "../ledger/publication.ts"
 import type { ObjectHeaders, Objects, Table } from "../ports.ts"
 import { wholeSeconds } from "../sign/rules.ts"
+import { REFRESH_SEC } from "./due.ts"
 import { listDigest, makeEdition, OBJECT_HEADERS, type PublishPorts } from "./edition.ts"
 import { encodePlan, planOf } from "./plan.ts"
 import { takeSnapshot } from "./snapshot.ts"
@@ -21,9 +22,6 @@ export interface PublishOutcome {
   /** why nothing was to be done */
   readonly idle: boolean
 }
-
-/** How old a publication may become before it is renewed although nothing changed: the timestamp is re-signed every six hours. */
-export const REFRESH_SEC = 6 * 3600
 
 /**
  * Publishes (D5). Order: end all leases, so that what was signed before is covered by the list (D3), close epoch E, snapshot, stage the plan, commit by compare-and-swap, then sign what was committed and

@@ -27,7 +27,7 @@ export function notationTree(snapshot: Snapshot): JsonObject {
     trustPolicy: trustPolicy(snapshot),
     trustStore: { type: STORE_TYPE, name: TRUST_STORE, certificates: [base64Encode(deployment.root.certificate)] },
     ...(externalStores.length > 0 && { externalStores }),
-    crls: [deployment.root, ...issuers].map(({ issuerKeyId }) => ({
+    crls: [...new Set([deployment.root, ...issuers].map(({ issuerKeyId }) => issuerKeyId))].map((issuerKeyId) => ({
       url: crlUrl(deployment.crlHost, issuerKeyId),
       target: `lists/${issuerKeyId}.crl`,
     })),

@@ -36,7 +36,7 @@ export function planOf(snapshot: Snapshot, previousList: string): Plan {
   return {
     epoch: snapshot.epoch,
     date: snapshot.date,
-    crlIssuers: [deployment.root.issuerKeyId, ...issuers.map((issuer) => issuer.issuerKeyId)],
+    crlIssuers: [...new Set([deployment.root, ...issuers].map((issuer) => issuer.issuerKeyId))],
     revocations: revocationListJson(planRevocationList(snapshot, previousList)),
     allow: allowListJson(planAllowList(snapshot)),
     registry: registryJson(planRegistry(snapshot)),

@@ -10,6 +10,7 @@ import { findRevocation, revocationItem } from "../ledger/revocations.ts"
 import { listTimestampAuthorities, revokeTimestampAuthority } from "../ledger/timestamp-authorities.ts"
 import { listIssuers, listProfiles, readDeployment, readIssuer, readProfile, replaceProfile } from "../ledger/trust.ts"
 import type { CrlReason, Profile, Revocation, RevocationTarget } from "../model.ts"
+import { ROOT_NAME } from "../names.ts"
 import type { Clock, Digest, RandomBytes, Table, Write } from "../ports.ts"
 import { noteChangeNow } from "../publish/changes.ts"
 import { wholeSeconds } from "../sign/rules.ts"
@@ -59,6 +60,8 @@ export async function revoke(ports: RevokePorts, request: RevokeRequest): Promis
   checkWindow(request.target, now)
   checkReason(request.target, request.reason)
   const target = await resolve(ports, request.target)
+  if (target.kind === "issuer" && target.issuer === ROOT_NAME)
+    throw new ServiceError("REQUEST_MALFORMED", "no root revokes itself: revoke the profiles and issuers below it")
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     const standing = await findRevocation(ports.table, revocationId(ports.digest, target))
     const asked: Revocation = {
