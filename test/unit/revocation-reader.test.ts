@@ -11,7 +11,11 @@ const list: RevocationList = {
   date: NOW,
   due: afterSec(86_400),
   previous: "",
-  rules: [{ kind: "profile", profile: "web", from: afterSec(-100), ...entry }],
+  rules: [
+    { kind: "profile", profile: "web", from: afterSec(-100), ...entry },
+    { kind: "certificate", thumbprint: "01".repeat(32), issuerKeyId: ISSUER, serialHex: "0a", ...entry },
+    { kind: "certificate", thumbprint: "02".repeat(32), ...entry },
+  ],
   issuers: new Map([
     [
       ISSUER,
@@ -33,7 +37,8 @@ const query: RevocationQuery = {
   issuerKeyId: ISSUER,
   number: 50,
   profile: "other",
-  thumbprints: [],
+  serialHex: "0b",
+  thumbprints: ["00".repeat(32)],
   artifact: `sha256:${"00".repeat(32)}`,
   signedAt: afterSec(-10),
   now: NOW,
@@ -56,6 +61,17 @@ test.each<[string, Partial<RevocationQuery>, object]>([
   ],
   ["a profile rule and a time before it", { profile: "web", signedAt: afterSec(-101) }, { status: "good" }],
   ["a profile rule at its second", { profile: "web", signedAt: afterSec(-100) }, { status: "revoked", by: "profile" }],
+  ["a certificate by issuer and serial", { serialHex: "0a" }, { status: "revoked", by: "certificate" }],
+  [
+    "the same serial of another issuer",
+    { serialHex: "0a", issuerKeyId: "cd".repeat(32), signedAt: afterSec(-61) },
+    { status: "not covered" },
+  ],
+  ...["01", "02"].map((byte): [string, Partial<RevocationQuery>, object] => [
+    `a certificate by thumbprint ${byte}`,
+    { thumbprints: ["00".repeat(32), byte.repeat(32)] },
+    { status: "revoked", by: "certificate" },
+  ]),
   ["an unsettled number, fresh", { number: 100 }, { status: "newer" }],
   ["an unsettled number without a proven time", { number: 100, signedAt: undefined }, { status: "not covered" }],
   ["an unsettled number, old", { number: 100, signedAt: afterSec(-61) }, { status: "not covered" }],
@@ -73,4 +89,11 @@ test("void numbers are found in every range and nowhere else", () => {
     return answer.status === "revoked" && answer.by === "void number" && answer.reason === VOID_REASON
   })
   expect(found).toEqual([10, 11, 12, 20, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39])
+})
+
+test("a certificate of whatever issuer is found by the same names", () => {
+  const { revokedCertificate } = revocationReader(list)
+  expect(revokedCertificate(query)).toBeUndefined()
+  expect(revokedCertificate({ ...query, serialHex: "0a" })).toMatchObject(entry)
+  expect(revokedCertificate({ ...query, thumbprints: ["02".repeat(32)] })).toMatchObject(entry)
 })

@@ -1,10 +1,13 @@
-import { base64urlDecode, base64urlEncode, hexEncode, utf8, utf8Decode } from "@sealwright/formats/bytes"
-import { ascii, implicit, sequence } from "@sealwright/formats/der-write"
-import { assembleEnvelope } from "@sealwright/formats/notary-jws"
+import { base64urlDecode, base64urlEncode, concat, hexEncode, utf8, utf8Decode } from "@sealwright/formats/bytes"
+import { integerOf } from "@sealwright/formats/der"
+import { ascii, implicit, integer, sequence } from "@sealwright/formats/der-write"
+import { ecdsaDerToRaw } from "@sealwright/formats/ecdsa"
+import { assembleEnvelope, unsignedEnvelope } from "@sealwright/formats/notary-jws"
 import { pemEncode } from "@sealwright/formats/pem"
 import type { RevocationList } from "@sealwright/formats/revocation-list"
+import { parseCertificate } from "@sealwright/formats/x509"
 import { EXTENSION } from "@sealwright/formats/x509-extensions"
-import { extension } from "@sealwright/formats/x509-write"
+import { assembleCertificate, extension } from "@sealwright/formats/x509-write"
 import { runSync } from "@sealwright/verifier/node-crypto"
 import { VERDICT_CODES } from "@sealwright/verifier/verdict"
 import { type VerifyInput, verify } from "@sealwright/verifier/verify"
@@ -12,6 +15,9 @@ import { runAsync } from "@sealwright/verifier/web-crypto"
 import { describe, expect, test } from "vitest"
 import { certificate, makeSigner, NOW, type Signer, serialOf, sha256, TARGET } from "../support/chains.ts"
 import { afterSec, ask, Deployment, policyOf, REFERENCE, SIGNED_AT, TUF_URL } from "../support/deployment.ts"
+
+/** Order of the group, SEC 2 §2.4.2. */
+const P256_ORDER = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n
 
 const ours = new Deployment()
 const other = new Deployment()
@@ -207,6 +213,58 @@ describe("revocation (R24, R25, R26)", () => {
     ["a number that is just settled", numbers({ coveredBelow: 4712 }), "ACCEPTED"],
   ])("a list that has %s", (_, list, code) => {
     expect(codeOf({ trusted: listing({ ...numbers({}), ...list }) })).toBe(code)
+  })
+
+  test("a revoked certificate in another encoding: (r, n - s) verifies as (r, s) does, under another thumbprint", () => {
+    const signature = ours.signature()
+    const leaf = parseCertificate(signature.leaf)
+    const [r, s] = [0, 32].map((at) =>
+      integerOf(concat(Uint8Array.of(0), ecdsaDerToRaw(leaf.signature, 32).subarray(at, at + 32))),
+    )
+    const twin = assembleCertificate(
+      leaf.tbs,
+      "ecdsa-p256-sha256",
+      sequence(integer(r as bigint), integer(P256_ORDER - (s as bigint))),
+    )
+    const envelopes = [signature.assemble([twin, ours.issuer.issuing, ours.issuer.root])]
+    expect(codeOf({ envelopes })).toBe("ACCEPTED")
+    const name = { issuerKeyId: ours.issuerKeyId, serialHex: hexEncode(leaf.serialBytes) }
+    const rule = { kind: "certificate", thumbprint: hexEncode(sha256(signature.leaf)), ...revoked } as const
+    const listed = listing({ ...numbers({}), rules: [{ ...rule, ...name }] })
+    expect(codeOf({ envelopes, trusted: listed })).toBe("CERTIFICATE_REVOKED")
+    expect(codeOf({ envelopes: [signature.bytes], trusted: listed })).toBe("CERTIFICATE_REVOKED")
+    const elsewhere = { ...name, issuerKeyId: "cd".repeat(32) }
+    expect(codeOf({ envelopes, trusted: listing({ ...numbers({}), rules: [{ ...rule, ...elsewhere }] }) })).toBe(
+      "ACCEPTED",
+    )
+  })
+
+  test("a certificate of a CA that no bundle speaks for falls by any list, and stands by its own CA's CRL alone", () => {
+    const signer = makeSigner("ecdsa-p256-sha256")
+    const ca = { signer: makeSigner("ecdsa-p256-sha256"), commonName: "Corporate Root" }
+    const root = certificate({ ...ca, basicConstraints: { ca: true }, keyUsage: [5, 6] })
+    const leaf = certificate({ signer, commonName: "release", keyUsage: [0] }, ca)
+    const unsigned = unsignedEnvelope({
+      scheme: signer.scheme,
+      signingTime: SIGNED_AT,
+      target: TARGET,
+      sealwright: { issuerKeyId: ca.signer.keyId, serial: Uint8Array.of(77), number: undefined },
+    })
+    const envelopes = [assembleEnvelope(unsigned, signer.sign(unsigned.signingInput), [leaf, root], "test/1")]
+    const policy = policyOf({ trustStore: [{ trustedRoots: [{ root: pemEncode("CERTIFICATE", root) }] }] })
+    const rule = (issuer: Signer) =>
+      ({
+        kind: "certificate",
+        thumbprint: "00".repeat(32),
+        issuerKeyId: hexEncode(issuer.keyId),
+        serialHex: "4d",
+        ...revoked,
+      }) as const
+    const listed = listing({ rules: [rule(ca.signer)] })
+    expect(codeOf({ policy, envelopes })).toBe("REVOCATION_UNKNOWN")
+    expect(codeOf({ policy, envelopes, trusted: listed })).toBe("CERTIFICATE_REVOKED")
+    expect(codeOf({ policy, envelopes, trusted: [other.opened(other.publish()), listed] })).toBe("CERTIFICATE_REVOKED")
+    expect(codeOf({ policy, envelopes, trusted: listing({ rules: [rule(signer)] }) })).toBe("REVOCATION_UNKNOWN")
   })
 
   test.each([

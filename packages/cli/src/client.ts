@@ -1,6 +1,5 @@
 import { createHash, createHmac, randomUUID } from "node:crypto"
 import { readFileSync } from "node:fs"
-import { homedir } from "node:os"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { defaultProvider } from "@aws-sdk/credential-provider-node"
@@ -8,6 +7,7 @@ import { object, openObject, string } from "@sealwright/formats/shape"
 import { type JsonObject, type JsonValue, parseJson } from "@sealwright/formats/strict-json"
 import { SignatureV4 } from "@smithy/signature-v4"
 import type { Arguments } from "./arguments.ts"
+import { configFolder } from "./config-folder.ts"
 import { CommandFailure, EXIT, usage } from "./exit.ts"
 
 const MAX_ANSWER_BYTES = 16 * 1024 * 1024
@@ -79,8 +79,7 @@ function regionOf(url: URL): string | undefined {
 const configShape = object({}, { endpoint: string(2048), region: string(64) })
 
 function readConfig(): { readonly endpoint?: string; readonly region?: string } {
-  const folder = process.env.XDG_CONFIG_HOME ?? join(homedir(), ".config")
-  const path = join(folder, "sealwright", "config.json")
+  const path = join(configFolder(), "config.json")
   let bytes: Uint8Array
   try {
     bytes = readFileSync(path)

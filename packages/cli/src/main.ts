@@ -46,6 +46,26 @@ const COMMANDS: { readonly [name: string]: { readonly summary: string; readonly 
     summary: "add digests to a profile's allow list",
     load: async () => (await import("./commands/profile.ts")).profileAllow,
   },
+  "key generate": {
+    summary: "make a key on this machine",
+    load: async () => (await import("./commands/key.ts")).keyGenerate,
+  },
+  "key list": {
+    summary: "list the keys on this machine",
+    load: async () => (await import("./commands/key.ts")).keyList,
+  },
+  "key import": {
+    summary: "take in a key that another tool made",
+    load: async () => (await import("./commands/key.ts")).keyImport,
+  },
+  "key export": {
+    summary: "write a key's public half",
+    load: async () => (await import("./commands/key.ts")).keyExport,
+  },
+  "key csr": {
+    summary: "ask a CA for a key's certificate",
+    load: async () => (await import("./commands/key.ts")).keyCsr,
+  },
   sign: { summary: "sign an image layout or a file", load: async () => (await import("./commands/sign.ts")).sign },
   list: { summary: "list signatures", load: async () => (await import("./commands/signatures.ts")).list },
   show: { summary: "show one signature", load: async () => (await import("./commands/signatures.ts")).show },

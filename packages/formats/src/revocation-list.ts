@@ -18,8 +18,19 @@ export type RevocationRule = Revoked &
   (
     | { readonly kind: "profile"; readonly profile: string; readonly from: Date }
     | { readonly kind: "issuer"; readonly issuerKeyId: string }
-    | { readonly kind: "certificate"; readonly thumbprint: string }
+    | ({ readonly kind: "certificate"; readonly thumbprint: string } & Partial<CertificateName>)
   )
+
+/**
+ * What a certificate is called whoever encodes it. Its thumbprint alone does not name it: whoever has an ECDSA signature (r, s) has (r, n - s) too, so
+ * anyone can make another encoding of the same certificate that verifies as well.
+ */
+export interface CertificateName {
+  /** lower-case hex SHA-256 of the SubjectPublicKeyInfo of the key that signed it */
+  readonly issuerKeyId: string
+  /** lower-case hex of the serial's content octets */
+  readonly serialHex: string
+}
 
 /** What is known of one issuer's numbers (D3, D7). */
 export interface IssuerNumbers {
@@ -83,8 +94,13 @@ function ruleJson(rule: RevocationRule): JsonObject {
     case "issuer":
       return { kind: rule.kind, issuer: rule.issuerKeyId, ...revokedJson(rule) }
     case "certificate":
-      return { kind: rule.kind, thumbprint: rule.thumbprint, ...revokedJson(rule) }
+      return { kind: rule.kind, thumbprint: rule.thumbprint, ...certificateNameJson(rule), ...revokedJson(rule) }
   }
+}
+
+/** Both members, or none: lists of the first releases had the thumbprint alone. */
+function certificateNameJson({ issuerKeyId, serialHex }: Partial<CertificateName>): JsonObject {
+  return issuerKeyId === undefined || serialHex === undefined ? {} : { issuer: issuerKeyId, serial: serialHex }
 }
 
 function ruleKey(rule: JsonObject): string {
@@ -134,7 +150,15 @@ const RULES: { readonly [Kind in RevocationRule["kind"]]: Reader<RevocationRule>
     const { issuer, ...rest } = object({ kind: oneOf("issuer"), issuer: hex64, ...revokedMembers })(value, at)
     return { ...rest, issuerKeyId: issuer }
   },
-  certificate: object({ kind: oneOf("certificate"), thumbprint: hex64, ...revokedMembers }),
+  certificate: (value, at) => {
+    const { issuer, serial, ...rest } = object(
+      { kind: oneOf("certificate"), thumbprint: hex64, ...revokedMembers },
+      { issuer: hex64, serial: string(40, /^(?:[0-9a-f]{2}){1,20}$/) },
+    )(value, at)
+    if (issuer === undefined && serial === undefined) return rest
+    if (issuer === undefined || serial === undefined) throw mismatch(at, "names an issuer or a serial alone")
+    return { ...rest, issuerKeyId: issuer, serialHex: serial }
+  },
 }
 
 const rule: Reader<RevocationRule> = (value, at) => {

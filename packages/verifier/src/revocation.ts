@@ -1,4 +1,4 @@
-import type { RevocationList, Revoked } from "@sealwright/formats/revocation-list"
+import type { RevocationList, RevocationRule, Revoked } from "@sealwright/formats/revocation-list"
 
 /** How far the clocks of signer, publisher and verifier may lie apart. */
 export const CLOCK_TOLERANCE_MS = 60_000
@@ -12,6 +12,8 @@ export interface RevocationQuery {
   /** position in that issuer's numbering */
   readonly number: number
   readonly profile: string
+  /** of the leaf, lower-case hex of its content octets */
+  readonly serialHex: string
   /** lower-case hex SHA-256 of every certificate of the chain */
   readonly thumbprints: readonly string[]
   /** digest of the artifact, `sha256:…` */
@@ -22,6 +24,9 @@ export interface RevocationQuery {
   /** how old the list may be */
   readonly maxStaleSec: number
 }
+
+/** What of a signature names its certificates. */
+export type CertificateQuery = Pick<RevocationQuery, "issuerKeyId" | "serialHex" | "thumbprints">
 
 /**
  * What the list says of one signature. `newer`: made after the list, so that no list of this age can know it. `not covered`: it should be
@@ -40,6 +45,8 @@ export interface RevocationReader {
   knowsIssuer(issuerKeyId: string): boolean
   /** the entry of a denied artifact */
   deniedArtifact(digest: string): Revoked | undefined
+  /** the entry of a leaf certificate, of whatever issuer: by issuer and serial, or by thumbprint */
+  revokedCertificate(query: CertificateQuery): Revoked | undefined
   answer(query: RevocationQuery): RevocationAnswer
 }
 
@@ -54,6 +61,8 @@ export function revocationReader(list: RevocationList): RevocationReader {
     due: list.due,
     knowsIssuer: (issuerKeyId) => list.issuers.has(issuerKeyId),
     deniedArtifact: (digest) => list.artifacts.get(digest),
+    revokedCertificate: (query) =>
+      list.rules.find((rule) => rule.kind === "certificate" && namesCertificate(rule, query)),
     answer(query) {
       const found = revokedBy(list, query)
       if (found !== undefined) return found
@@ -80,13 +89,20 @@ function revokedBy(list: RevocationList, query: RevocationQuery): RevocationAnsw
   if (rescinded !== undefined) return answer(rescinded, "signature")
   for (const rule of list.rules) {
     if (rule.kind === "issuer" && rule.issuerKeyId === query.issuerKeyId) return answer(rule, "issuer")
-    if (rule.kind === "certificate" && query.thumbprints.includes(rule.thumbprint)) return answer(rule, "certificate")
+    if (rule.kind === "certificate" && namesCertificate(rule, query)) return answer(rule, "certificate")
     if (rule.kind === "profile" && rule.profile === query.profile && notBefore(query.signedAt, rule.from))
       return answer(rule, "profile")
   }
   if (numbers !== undefined && inRanges(numbers.void, query.number))
     return { status: "revoked", reason: VOID_REASON, at: list.date, by: "void number" }
   return undefined
+}
+
+function namesCertificate(
+  rule: Extract<RevocationRule, { kind: "certificate" }>,
+  { issuerKeyId, serialHex, thumbprints }: CertificateQuery,
+): boolean {
+  return thumbprints.includes(rule.thumbprint) || (rule.issuerKeyId === issuerKeyId && rule.serialHex === serialHex)
 }
 
 function answer({ reason, at }: Revoked, by: RevokedBy): RevocationAnswer {

@@ -10,7 +10,7 @@ import type { ChainCache } from "./chain-cache.ts"
 import { checkCrl } from "./crl-check.ts"
 import { type NotaryResult, type VerifiedNotary, verifyNotaryEnvelope } from "./notary.ts"
 import { digest, type Step } from "./requests.ts"
-import { CLOCK_TOLERANCE_MS, type RevocationAnswer, type RevokedBy } from "./revocation.ts"
+import { type CertificateQuery, CLOCK_TOLERANCE_MS, type RevocationAnswer, type RevokedBy } from "./revocation.ts"
 import { emailOf, holds, identityMatches, type Party, type PolicyChecks, type TrustPolicy } from "./trust-policy.ts"
 import { type Check, fail, pass, type SignatureVerdict, skip, type VerdictCode, verdictOf, warn } from "./verdict.ts"
 
@@ -211,7 +211,10 @@ const REVOKED_CODES: Readonly<Record<RevokedBy, VerdictCode>> = {
 
 const CHECK = "revocation"
 
-/** The publisher's list first; CRLs of the bundles for chains that no list numbers. */
+/**
+ * The publisher's list first. For chains that no list numbers: what any publisher's list says against the certificate, as it is recorded there
+ * once it signed something of theirs, then the CRLs of the bundles, without which nothing speaks for it.
+ */
 function* revocationOf(
   proven: VerifiedNotary,
   bundle: OpenedBundle | undefined,
@@ -219,20 +222,20 @@ function* revocationOf(
   question: Question,
 ): Step<Check> {
   const { now, policy, artifact } = question
-  const issuerKeyId = hexEncode(proven.issuerKeyId)
+  const certificates = yield* certificateQuery(proven)
   if (bundle === undefined || profile === undefined || proven.number === undefined) {
+    const byList = question.bundles.map(({ revocations }) => revocations.revokedCertificate(certificates)).find(Boolean)
+    if (byList !== undefined) return revokedCheck({ status: "revoked", by: "certificate", ...byList })
     const byCrl = yield* crlAnswer(proven, question)
     const [refused] = question.refused
     return byCrl ?? (refused ? fail(CHECK, refused.code, refused.detail) : fail(CHECK, "REVOCATION_UNKNOWN"))
   }
-  const thumbprints: string[] = []
-  for (const { der } of proven.chain) thumbprints.push(hexEncode(yield* digest("sha256", der)))
+  const { issuerKeyId } = certificates
   const maxStaleSec = policy.maxStaleSec ?? bundle.maxStaleSec
   const answer = bundle.revocations.answer({
-    issuerKeyId,
+    ...certificates,
     number: proven.number,
     profile,
-    thumbprints,
     artifact: artifact.digest,
     signedAt: proven.signingScheme === "notary.x509.signingAuthority" ? proven.signingTime : undefined,
     now,
@@ -249,6 +252,12 @@ function* revocationOf(
   }
   if (answer.status === "newer") return pass(CHECK, `made after ${known}, which is fresh enough`)
   return fail(CHECK, "REVOCATION_NOT_COVERED", known)
+}
+
+function* certificateQuery({ chain, leaf, issuerKeyId }: VerifiedNotary): Step<CertificateQuery> {
+  const thumbprints: string[] = []
+  for (const { der } of chain) thumbprints.push(hexEncode(yield* digest("sha256", der)))
+  return { issuerKeyId: hexEncode(issuerKeyId), serialHex: hexEncode(leaf.serialBytes), thumbprints }
 }
 
 function revokedCheck({ reason, at, by }: Extract<RevocationAnswer, { status: "revoked" }>): Check {

@@ -1,12 +1,16 @@
-import { base64Decode } from "@sealwright/formats/bytes"
+import { base64Decode, hexEncode } from "@sealwright/formats/bytes"
+import { FormatError } from "@sealwright/formats/errors"
+import { parseReference } from "@sealwright/formats/oci-reference"
 import { array, openObject, string } from "@sealwright/formats/shape"
-import { type Command, SERVICE_OPTIONS } from "../arguments.ts"
+import { formatTime } from "@sealwright/formats/time"
+import { type Arguments, type Command, SERVICE_OPTIONS } from "../arguments.ts"
 import { openClient, type ServiceClient } from "../client.ts"
 import { EXIT, usage } from "../exit.ts"
 import { writeFileWhole } from "../files.ts"
+import { KEY_HELP, KEY_OPTIONS } from "../key-options.ts"
 import { attachSignature } from "../layout.ts"
 import { print } from "../output.ts"
-import { envelopePath, readSubject } from "../subject.ts"
+import { envelopePath, readSubject, type Subject } from "../subject.ts"
 
 const answerShape = openObject({
   signature: openObject({
@@ -24,13 +28,19 @@ export const sign: Command = {
   help: `
 Usage: sealwright sign SUBJECT --reference registry/repository[:tag] [--profile NAME] [--tag TAG]
          [--expires TIME] [--output FILE] [--no-attach]
+       sealwright sign SUBJECT --key KEY --certificate chain.pem [--reference registry/repository[:tag]] [--tag TAG]
+         [--expires TIME] [--output FILE] [--no-attach] [--home FOLDER] [--password-source SOURCE]
 
 SUBJECT is an OCI image layout (a folder) or a file. The service gets its digest, never its bytes. An image's signature is put into the layout,
 as Notary clients expect it; a file's is written beside it as FILE.jws.sig. --profile may be left out when there is only one.
 
+With --key nothing is asked of the service: the key signs here, under the chain that a CA gave it (PEM, its own certificate first, the root
+last), and its time is a claim that nobody vouches for. A CA's own key is refused. ${KEY_HELP}
+
 Examples:
   sealwright sign ./image --profile release --reference registry.wabbit-networks.io/net-monitor:v1
   sealwright sign tool.tar.gz --reference downloads.wabbit-networks.io/tool:1.2.0 --expires 2027-11-21T00:00:00Z
+  sealwright sign ./image --key local:release --certificate release.pem --password-source env:KEY_PASSWORD
 `,
   options: {
     ...SERVICE_OPTIONS,
@@ -40,44 +50,92 @@ Examples:
     expires: { type: "string" },
     output: { type: "string" },
     "no-attach": { type: "boolean" },
+    ...KEY_OPTIONS,
+    key: { type: "string" },
+    certificate: { type: "string" },
   },
   positionals: { min: 1, max: 1 },
   run: async (args) => {
     const [path = ""] = args.positionals
-    const reference = args.required("reference")
     const subject = readSubject(path, args.text("tag"))
-    const client = openClient(args)
-    const profile = args.text("profile") ?? (await onlyProfile(client))
-    const expiresAt = args.text("expires")
-    const answer = await client.send("POST", `/v1/profiles/${encodeURIComponent(profile)}/signatures`, {
-      subject: {
-        mediaType: subject.descriptor.mediaType,
-        digest: subject.descriptor.digest,
-        size: subject.descriptor.size,
-      },
-      reference,
-      ...(expiresAt !== undefined && { expiresAt }),
-    })
-    const { signature } = answerShape(answer, "answer")
-    const envelope = base64Decode(signature.envelopes.find(({ format }) => format === "notary-jws")?.content ?? "")
-    const output = args.text("output") ?? (subject.kind === "file" ? envelopePath(path) : undefined)
-    if (output !== undefined) writeFileWhole(output, envelope)
-    const attached =
-      subject.kind === "image" && !args.flag("no-attach")
-        ? attachSignature(path, subject.descriptor, envelope)
-        : undefined
-    print(
-      args.flag("json"),
-      { ...answer, ...(output !== undefined && { output }), ...(attached !== undefined && { attached }) },
-      () => [
-        `Signed ${subject.descriptor.digest}`,
-        `  signature  ${signature.id}, number ${signature.number}, profile ${signature.profile}, at ${signature.signedAt}`,
-        ...(attached === undefined ? [] : [`  attached   ${attached} in ${path}`]),
-        ...(output === undefined ? [] : [`  written    ${output}`]),
-      ],
-    )
-    return EXIT.done
+    return args.text("key") === undefined ? await signByService(args, subject) : await signByKey(args, subject)
   },
+}
+
+async function signByService(args: Arguments, subject: Subject): Promise<number> {
+  const reference = args.required("reference")
+  const client = openClient(args)
+  const profile = args.text("profile") ?? (await onlyProfile(client))
+  const expiresAt = args.text("expires")
+  const answer = await client.send("POST", `/v1/profiles/${encodeURIComponent(profile)}/signatures`, {
+    subject: {
+      mediaType: subject.descriptor.mediaType,
+      digest: subject.descriptor.digest,
+      size: subject.descriptor.size,
+    },
+    reference,
+    ...(expiresAt !== undefined && { expiresAt }),
+  })
+  const { signature } = answerShape(answer, "answer")
+  const envelope = base64Decode(signature.envelopes.find(({ format }) => format === "notary-jws")?.content ?? "")
+  return deliver(args, subject, envelope, answer, [
+    `signature  ${signature.id}, number ${signature.number}, profile ${signature.profile}, at ${signature.signedAt}`,
+  ])
+}
+
+async function signByKey(args: Arguments, subject: Subject): Promise<number> {
+  if (args.text("profile") !== undefined) throw usage("--profile is the service's, --key signs without it")
+  checkReference(args.text("reference"), subject.descriptor.digest)
+  const { signOnThisSide } = await import("../sign-with-key.ts")
+  const { envelope, key, leaf, issuerKeyId, signedAt } = await signOnThisSide(args, subject.descriptor)
+  const view = {
+    subject: subject.descriptor,
+    key,
+    issuerKeyId: hexEncode(issuerKeyId),
+    serialHex: hexEncode(leaf.serialBytes),
+    certificateNotAfter: formatTime(leaf.notAfter),
+    signedAt: formatTime(signedAt),
+  }
+  return deliver(args, subject, envelope, view, [
+    `key        ${key.keyId}, ${key.algorithm}, at ${view.signedAt}`,
+    `issuer     ${view.issuerKeyId}, serial ${view.serialHex}, until ${view.certificateNotAfter}`,
+  ])
+}
+
+/** The signature does not carry the reference, so it is only looked at for what contradicts the subject. */
+function checkReference(reference: string | undefined, digest: string): void {
+  if (reference === undefined) return
+  let named: string | undefined
+  try {
+    named = parseReference(reference).digest
+  } catch (error) {
+    throw usage(error instanceof FormatError ? error.message : `${reference} is no reference`)
+  }
+  if (named !== undefined && named !== digest) throw usage(`the reference names ${named}, the subject is ${digest}`)
+}
+
+/** Puts the envelope where it belongs, and prints what was made. */
+function deliver(
+  args: Arguments,
+  { kind, path, descriptor }: Subject,
+  envelope: Uint8Array,
+  view: object,
+  lines: readonly string[],
+): number {
+  const output = args.text("output") ?? (kind === "file" ? envelopePath(path) : undefined)
+  if (output !== undefined) writeFileWhole(output, envelope)
+  const attached = kind === "image" && !args.flag("no-attach") ? attachSignature(path, descriptor, envelope) : undefined
+  print(
+    args.flag("json"),
+    { ...view, ...(output !== undefined && { output }), ...(attached !== undefined && { attached }) },
+    () => [
+      `Signed ${descriptor.digest}`,
+      ...lines.map((line) => `  ${line}`),
+      ...(attached === undefined ? [] : [`  attached   ${attached} in ${path}`]),
+      ...(output === undefined ? [] : [`  written    ${output}`]),
+    ],
+  )
+  return EXIT.done
 }
 
 /** There is no default profile where there are several (D14). */

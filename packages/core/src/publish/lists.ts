@@ -65,7 +65,15 @@ function ruleOf(revocation: Revocation): RevocationRule[] {
     case "issuer":
       return [{ kind: "issuer", issuerKeyId: target.issuerKeyId, ...revoked(revocation) }]
     case "certificate":
-      return [{ kind: "certificate", thumbprint: target.thumbprint, ...revoked(revocation) }]
+      return [
+        {
+          kind: "certificate",
+          thumbprint: target.thumbprint,
+          issuerKeyId: target.issuerKeyId,
+          serialHex: target.serialHex,
+          ...revoked(revocation),
+        },
+      ]
     default:
       return []
   }
