@@ -99,7 +99,7 @@ export function base64urlDecode(text: string): Uint8Array {
 function encode64(bytes: Uint8Array, alphabet: Uint8Array, padded: boolean): string {
   const { length } = bytes
   const whole = length - (length % 3)
-  const codes = new Uint8Array(padded ? Math.ceil(length / 3) * 4 : Math.ceil((length * 4) / 3))
+  const codes = new Uint8Array(Math.ceil(length / 3) * 4).fill(PAD)
   let at = 0
   for (let i = 0; i < whole; i += 3) {
     const bits = ((bytes[i] as number) << 16) | ((bytes[i + 1] as number) << 8) | (bytes[i + 2] as number)
@@ -113,9 +113,8 @@ function encode64(bytes: Uint8Array, alphabet: Uint8Array, padded: boolean): str
     codes[at++] = alphabet[bits >> 18] as number
     codes[at++] = alphabet[(bits >> 12) & 63] as number
     if (length - whole === 2) codes[at++] = alphabet[(bits >> 6) & 63] as number
-    codes.fill(PAD, at)
   }
-  return strictDecoder.decode(codes)
+  return strictDecoder.decode(padded ? codes : codes.subarray(0, at))
 }
 
 const NOT_IN_ALPHABET = 255
@@ -125,7 +124,9 @@ const URL_SAFE_VALUES = valuesOf(URL_SAFE)
 
 function valuesOf(alphabet: Uint8Array): Uint8Array {
   const values = new Uint8Array(128).fill(NOT_IN_ALPHABET)
-  for (const [value, code] of alphabet.entries()) values[code] = value
+  alphabet.forEach((code, value) => {
+    values[code] = value
+  })
   return values
 }
 
