@@ -4,7 +4,7 @@ import { CreateBucketCommand, S3Client } from "@aws-sdk/client-s3"
 import { createDynamoTable } from "@sealwright/adapters/dynamodb"
 import { createKmsKeyMaker, createKmsKeys } from "@sealwright/adapters/kms"
 import { createS3Objects } from "@sealwright/adapters/s3"
-import { clientOptions, smallCallOptions, trimmed } from "@sealwright/adapters/sdk"
+import { clientOptions } from "@sealwright/adapters/sdk"
 import type { Objects, Table } from "@sealwright/core/ports"
 import type { KeyHome } from "./keys-contract.ts"
 
@@ -14,13 +14,15 @@ export const CREDENTIALS = {
   secretAccessKey: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
 }
 
-const settings = (endpoint: string) => ({ region: REGION, endpoint, requestTimeoutMs: 20_000 })
-const smallCalls = (endpoint: string) => ({ ...smallCallOptions(settings(endpoint)), credentials: CREDENTIALS })
+const options = (endpoint: string) => ({
+  ...clientOptions({ region: REGION, endpoint, requestTimeoutMs: 20_000 }),
+  credentials: CREDENTIALS,
+})
 const newName = (kind: string) => `contract-${kind}-${Math.random().toString(36).slice(2)}`
 
 /** A new table in the shape that the ledger wants, at any address that speaks DynamoDB. */
 export async function tableAt(endpoint: string): Promise<Table> {
-  const client = trimmed(new DynamoDBClient(smallCalls(endpoint)))
+  const client = new DynamoDBClient(options(endpoint))
   const name = newName("table")
   const text = (AttributeName: string) => ({ AttributeName, AttributeType: "S" as const })
   const schema = (partition: string, sort: string) => [
@@ -46,7 +48,7 @@ export async function tableAt(endpoint: string): Promise<Table> {
 }
 
 export async function objectsAt(endpoint: string): Promise<Objects> {
-  const client = new S3Client({ ...clientOptions(settings(endpoint)), credentials: CREDENTIALS, forcePathStyle: true })
+  const client = new S3Client({ ...options(endpoint), forcePathStyle: true })
   const name = newName("bucket")
   await client.send(
     new CreateBucketCommand({ Bucket: name, CreateBucketConfiguration: { LocationConstraint: REGION } }),
@@ -55,7 +57,7 @@ export async function objectsAt(endpoint: string): Promise<Objects> {
 }
 
 export async function keysAt(endpoint: string): Promise<KeyHome> {
-  const client = trimmed(new KMSClient(smallCalls(endpoint)))
+  const client = new KMSClient(options(endpoint))
   return {
     keys: createKmsKeys(client),
     maker: createKmsKeyMaker(client, { stack: "contract" }),

@@ -14,7 +14,7 @@ import {
 import { ServiceError } from "@sealwright/core/errors"
 import type { QueryPage, QueryRange, Table, TransactResult, Write, WriteOutcome } from "@sealwright/core/ports"
 import { itemFrom, keyTo, writeTo } from "./dynamodb-expressions.ts"
-import { backOff, type ClientSettings, errorName, isRefusal, smallCallOptions, trimmed } from "./sdk.ts"
+import { backOff, type ClientSettings, clientOptions, errorName, isRefusal } from "./sdk.ts"
 import { checkWrites } from "./writes.ts"
 
 /** Attempts of a transaction that met another one; with the pauses between them about two seconds. */
@@ -126,5 +126,5 @@ function rethrow(error: unknown): never {
 
 /** The table behind a client of its own, as functions and commands open it. */
 export function openDynamoTable(tableName: string, settings: ClientSettings = {}): Table {
-  return createDynamoTable(trimmed(new DynamoDBClient(smallCallOptions(settings))), tableName)
+  return createDynamoTable(new DynamoDBClient(clientOptions(settings)), tableName)
 }

@@ -20,7 +20,7 @@ import { type SignatureScheme, schemeRow } from "@sealwright/formats/algorithms"
 import { preferredScheme } from "./key-pair.ts"
 import type { OpenedKey } from "./opened-key.ts"
 import { digest } from "./platform.ts"
-import { backOff, type ClientSettings, clientOptions, errorName, isRefusal, smallCallOptions, trimmed } from "./sdk.ts"
+import { backOff, type ClientSettings, clientOptions, errorName, isRefusal } from "./sdk.ts"
 
 const MAX_RAW_BYTES = 4096
 
@@ -174,7 +174,7 @@ function rethrow(error: unknown): never {
 
 /** Keys behind a client of their own, as functions open them. */
 export function openKmsKeys(settings: ClientSettings = {}): SigningKeys {
-  return createKmsKeys(trimmed(new KMSClient(smallCallOptions(settings))))
+  return createKmsKeys(new KMSClient(clientOptions(settings)))
 }
 
 export function openKmsKeyMaker(maker: KmsKeyMakerSettings, settings: ClientSettings = {}): KeyMaker {

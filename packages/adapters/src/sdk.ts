@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from "node:timers/promises"
-import { RequestSigner } from "./request-signer.ts"
 
 export interface ClientSettings {
   readonly region?: string
@@ -10,7 +9,10 @@ export interface ClientSettings {
   readonly requestTimeoutMs?: number
 }
 
-/** Options of every SDK client: the SDK's standard retries, and times after which a call has failed. */
+/**
+ * Options of every SDK client: the SDK's standard retries, times after which a call has failed, and a command's middleware put together once, not anew
+ * for each call.
+ */
 export function clientOptions(settings: ClientSettings = {}) {
   const { region, endpoint, maxAttempts = 3, connectionTimeoutMs = 1_000, requestTimeoutMs = 3_000 } = settings
   return {
@@ -18,42 +20,13 @@ export function clientOptions(settings: ClientSettings = {}) {
     ...(endpoint !== undefined && { endpoint }),
     maxAttempts,
     retryMode: "standard",
+    cacheMiddleware: true,
     requestHandler: {
       connectionTimeout: connectionTimeoutMs,
       requestTimeout: requestTimeoutMs,
       throwOnRequestTimeout: true,
     },
   } as const
-}
-
-/**
- * `clientOptions` for KMS and DynamoDB, whose calls are many, small and alike, so that what the SDK does around a call counts: it puts a command's
- * middleware together once, and signs by the shortest way. For clients that `trimmed` trims.
- */
-export function smallCallOptions(settings: ClientSettings = {}) {
-  return { ...clientOptions(settings), cacheMiddleware: true, signerConstructor: RequestSigner } as const
-}
-
-interface Trimmable {
-  readonly middlewareStack: { remove(name: string): boolean }
-  readonly config: { signer: (...scheme: never[]) => Promise<unknown> }
-}
-
-/**
- * Takes from a client what each call would pay for in vain: logging, which blanks the secrets of every input and output for a logger that is not
- * there; marks against functions that invoke each other without end, which neither service does; a new signer.
- * @returns the client
- */
-export function trimmed<Client extends Trimmable>(client: Client): Client {
-  for (const name of ["loggerMiddleware", "recursionDetectionMiddleware"]) client.middlewareStack.remove(name)
-  const { config } = client
-  const make = config.signer
-  let signer: unknown
-  config.signer = async (...scheme) => {
-    signer ??= await make(...scheme)
-    return signer
-  }
-  return client
 }
 
 const THROTTLED = new Set([
