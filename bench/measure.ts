@@ -2,7 +2,7 @@
 export interface Figure {
   readonly figure: string
   readonly value: number
-  readonly unit: "x" | "bytes" | "calls" | "ms" | "us"
+  readonly unit: "x" | "bytes" | "calls" | "/s" | "ms" | "us"
   /** undefined: reported without a target */
   readonly atMost?: number
   readonly note?: string

@@ -9,6 +9,7 @@ import { type Program, startFigures } from "./command.ts"
 import { crlFigures } from "./crl.ts"
 import { createDeployment, type Deployment, IMAGE, VARIANTS, type Variant } from "./deployment.ts"
 import { type Figure, passes } from "./measure.ts"
+import { pkcs11Figures } from "./pkcs11.ts"
 import { revokeFigures } from "./revoke.ts"
 import { bundleOf, environment, signFigures } from "./sign.ts"
 import { sizeFigures } from "./size.ts"
@@ -30,6 +31,12 @@ const missing: string[] = []
 
 say("verifying in this process")
 figures.push(...verifyFigures(), ...(await sizeFigures(root)), ...crlFigures())
+
+say("signing on a token")
+const onToken = await pkcs11Figures(root)
+if (onToken === undefined)
+  missing.push("keys on a PKCS #11 token: run scripts/clients/install.sh softhsm graphene to have them measured")
+else figures.push(...onToken)
 
 const dist = mkdtempSync(join(tmpdir(), "sealwright-cli-"))
 try {
@@ -148,6 +155,7 @@ ${table.join("\n")}
 
 function shown(value: number, unit: Figure["unit"]): string {
   if (unit === "bytes") return `${value.toLocaleString("en-US")} bytes`
+  if (unit === "/s") return `${Math.round(value).toLocaleString("en-US")} /s`
   if (unit === "calls") return `${Number(value.toFixed(2))}`
   return unit === "x" ? `${value.toFixed(2)}x` : `${value.toFixed(unit === "us" ? 0 : 2)} ${unit}`
 }

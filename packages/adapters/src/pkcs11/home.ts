@@ -14,7 +14,7 @@ import { CKA, type Cryptoki, type Handle } from "./cryptoki.ts"
 import { isHandleInvalid } from "./failures.ts"
 import { generate } from "./generate.ts"
 import { loadCryptoki } from "./load.ts"
-import { requireMechanisms, signatureBuffer, signatureOf, signInput, signMechanism } from "./mechanisms.ts"
+import { requireMechanisms, signatureOf, signInput, signMechanism } from "./mechanisms.ts"
 import { findKeyPairs, type KeyPairObjects, readAttributes, readPublicKey, signsUnder } from "./objects.ts"
 import { type Session, Token } from "./token.ts"
 
@@ -65,7 +65,7 @@ export async function createPkcs11Home(cryptoki: Cryptoki, settings: Pkcs11Setti
   const creating = new Map<string, Promise<unknown>>()
 
   function locate(session: Session, { keyId, scheme, spki }: KeyReference): Handle {
-    const name = `${scheme} ${keyId}`
+    const name = nameOf({ keyId, scheme })
     const remembered = known.get(name)
     if (remembered?.generation === session.generation && bytesEqual(remembered.spki, spki)) return remembered.privateKey
     const { token: label, object, id } = parseKeyId(keyId)
@@ -89,8 +89,8 @@ export async function createPkcs11Home(cryptoki: Cryptoki, settings: Pkcs11Setti
   }
 
   /** A handle that is remembered may have died with its object: then the key is looked for once more. No signature was given out by then. */
-  async function signWith(session: Session, key: KeyReference, input: Buffer): Promise<Buffer> {
-    const name = `${key.scheme} ${key.keyId}`
+  async function signWith(session: Session, key: KeyReference, input: Buffer): Promise<Uint8Array> {
+    const name = nameOf(key)
     for (const remembered of known.has(name) ? [true, false] : [false])
       try {
         return await rawSign(cryptoki, session, locate(session, key), key.scheme, input)
@@ -229,8 +229,7 @@ export async function createPkcs11Home(cryptoki: Cryptoki, settings: Pkcs11Setti
   }
 }
 
-/** Buffers that a thread may still be using (pkcs11js keeps hold of neither). */
-const inUse = new Set<Buffer>()
+const nameOf = ({ keyId, scheme }: Pick<KeyReference, "keyId" | "scheme">) => `${scheme} ${keyId}`
 
 async function rawSign(
   cryptoki: Cryptoki,
@@ -238,16 +237,10 @@ async function rawSign(
   privateKey: Handle,
   scheme: SignatureScheme,
   input: Buffer,
-): Promise<Buffer> {
+): Promise<Uint8Array> {
   cryptoki.C_SignInit(session.handle, signMechanism(scheme), privateKey)
-  const signature = signatureBuffer()
-  inUse.add(input).add(signature)
-  try {
-    return await cryptoki.C_SignAsync(session.handle, input, signature)
-  } finally {
-    inUse.delete(input)
-    inUse.delete(signature)
-  }
+  session.input = input
+  return new Uint8Array(await cryptoki.C_SignAsync(session.handle, input, session.signature))
 }
 
 function parseKeyId(keyId: string): Pkcs11Uri {

@@ -18,7 +18,6 @@ const PSS: Record<HashName, { readonly hashAlg: number; readonly mgf: number }> 
 /** pkcs11js's name of that structure */
 const PARAMETER_RSA_PSS = 5
 const RSA_EXPONENT = Buffer.from([1, 0, 1])
-const LONGEST_SIGNATURE = 512
 
 const CURVE_OF: Partial<Record<SignatureScheme, Curve>> = {
   "ecdsa-p256-sha256": "P-256",
@@ -84,10 +83,6 @@ export function signInput(scheme: SignatureScheme, message: Uint8Array): Buffer 
   if (hash === undefined) return Buffer.from(message)
   const value = digest(hash, message)
   return Buffer.from(padding === "pkcs1" ? digestInfo(hash, value) : value)
-}
-
-export function signatureBuffer(): Buffer {
-  return Buffer.alloc(LONGEST_SIGNATURE)
 }
 
 /**

@@ -5,6 +5,9 @@ import { failureOf, isAboutKey, isCut, TokenAway } from "./failures.ts"
 import { Library, slotOf } from "./library.ts"
 import { Permits } from "./permits.ts"
 
+/** RSA-4096, the longest of all that are used here */
+const LONGEST_SIGNATURE = 512
+
 export interface TokenSettings {
   /** CKA_LABEL of the token; exactly one token of the module must have it */
   readonly tokenLabel: string
@@ -25,6 +28,14 @@ export interface Session {
   open: boolean
   /** to be closed when its present call ends */
   doomed: boolean
+  /** What C_Sign reads on a thread and writes there: held here, since pkcs11js keeps hold of neither while the thread runs. */
+  input: Buffer | undefined
+  readonly signature: Buffer
+}
+
+function sessionOf(handle: Handle, slot: Handle, generation: number): Session {
+  const signature = Buffer.alloc(LONGEST_SIGNATURE)
+  return { handle, slot, generation, open: true, doomed: false, input: undefined, signature }
 }
 
 type Attempt<T> =
@@ -62,7 +73,7 @@ export class Token {
     library.open()
     const token = new Token(library, settings)
     try {
-      await token.#use(async () => undefined, new AbortController().signal)
+      await token.#use(async () => undefined, { over: false })
       return token
     } catch (error) {
       token.#closeIdle()
@@ -80,27 +91,25 @@ export class Token {
    * @param timeoutMs in place of the settings'
    * @throws ServiceError SIGNER_UNAVAILABLE, KEY_NOT_USABLE, ALGORITHM_UNSUPPORTED, PIN_INCORRECT, PIN_LOCKED
    */
-  async use<T>(act: (session: Session) => Promise<T>, timeoutMs = this.#settings.timeoutMs): Promise<T> {
-    if (this.#closed) throw new Error("this key home is closed")
-    const overdue = new AbortController()
-    const timer = setTimeout(() => overdue.abort(), timeoutMs)
-    const late = new Promise<never>((_, reject) => {
-      overdue.signal.addEventListener("abort", () => reject(unavailable(`the token took more than ${timeoutMs} ms`)))
+  use<T>(act: (session: Session) => Promise<T>, timeoutMs = this.#settings.timeoutMs): Promise<T> {
+    if (this.#closed) return Promise.reject(new Error("this key home is closed"))
+    return new Promise((resolve, reject) => {
+      const deadline = { over: false }
+      const timer = setTimeout(() => {
+        deadline.over = true
+        reject(unavailable(`the token took more than ${timeoutMs} ms`))
+      }, timeoutMs)
+      this.#use(act, deadline)
+        .then(resolve, (error: unknown) => reject(failureOf(error)))
+        .finally(() => clearTimeout(timer))
     })
-    try {
-      return await Promise.race([this.#use(act, overdue.signal), late])
-    } catch (error) {
-      throw failureOf(error)
-    } finally {
-      clearTimeout(timer)
-    }
   }
 
   /** Makes calls that need a session which may write token objects; it is closed after them. */
   write<T>(act: (session: Session) => Promise<T>, timeoutMs: number): Promise<T> {
     return this.use(async ({ slot, generation }) => {
       const handle = this.cryptoki.C_OpenSession(slot, CKF.SERIAL_SESSION | CKF.RW_SESSION)
-      const session: Session = { handle, slot, generation, open: true, doomed: false }
+      const session = sessionOf(handle, slot, generation)
       try {
         return await act(session)
       } finally {
@@ -125,13 +134,13 @@ export class Token {
     this.#library.close()
   }
 
-  async #use<T>(act: (session: Session) => Promise<T>, overdue: AbortSignal): Promise<T> {
+  async #use<T>(act: (session: Session) => Promise<T>, deadline: { readonly over: boolean }): Promise<T> {
     await this.#permits.take()
     try {
       let acts = 0
       let restarted = false
       for (;;) {
-        if (overdue.aborted) throw unavailable("the token was busy until the call's time was over")
+        if (deadline.over) throw unavailable("the token was busy until the call's time was over")
         const attempt = await this.#library.run(() => this.#attempt(act))
         if ("value" in attempt) return attempt.value
         if (!isCut(attempt.error)) throw attempt.error
@@ -175,7 +184,7 @@ export class Token {
     if (idle !== undefined) return idle
     const slot = this.#findSlot(generation)
     const handle = this.cryptoki.C_OpenSession(slot, CKF.SERIAL_SESSION)
-    const session: Session = { handle, slot, generation, open: true, doomed: false }
+    const session = sessionOf(handle, slot, generation)
     try {
       if (!CKS_USER.has(this.cryptoki.C_GetSessionInfo(handle).state))
         await this.#library.pinMemory(this.#settings.tokenLabel).logIn(this.cryptoki, slot, handle, this.#settings.pin)
