@@ -32,7 +32,14 @@ const invoke = (...paths: readonly string[]) => ({
 const STATEMENTS: Record<Role, Principal["statements"]> = {
   admin: [invoke("*/v1/*")],
   pipeline: [
-    invoke("POST/v1/profiles/*/signatures", "GET/v1/profiles/*/signatures*", "GET/v1/profiles", "GET/v1/profiles/*"),
+    invoke(
+      "POST/v1/profiles/*/foreign-signatures",
+      "GET/v1/profiles/*/foreign-signatures",
+      "POST/v1/profiles/*/signatures",
+      "GET/v1/profiles/*/signatures*",
+      "GET/v1/profiles",
+      "GET/v1/profiles/*",
+    ),
   ],
   revoker: [invoke("POST/v1/revocations*", "GET/v1/*")],
   auditor: [invoke("GET/v1/*")],

@@ -1,4 +1,12 @@
-import type { AuditEntry, Deployment, Issuer, Profile, Revocation, SignatureRecord } from "@sealwright/core/model"
+import type {
+  AuditEntry,
+  Deployment,
+  ForeignSignature,
+  Issuer,
+  Profile,
+  Revocation,
+  SignatureRecord,
+} from "@sealwright/core/model"
 import { base64Encode } from "@sealwright/formats/bytes"
 import { pemEncode } from "@sealwright/formats/pem"
 import { formatTime } from "@sealwright/formats/time"
@@ -25,6 +33,27 @@ export function signatureView(record: SignatureRecord) {
       mediaType,
       content: base64Encode(bytes),
     })),
+  }
+}
+
+export function foreignSignatureView(signature: ForeignSignature) {
+  return {
+    id: signature.id,
+    profile: signature.profile,
+    issuerKeyId: signature.issuerKeyId,
+    serial: signature.serialHex,
+    certificateSha256: signature.thumbprint,
+    subject: signature.subject,
+    reference: signature.reference,
+    principal: signature.principal,
+    signedAt: formatTime(signature.signedAt),
+    certificateNotAfter: formatTime(signature.certificateNotAfter),
+    recordedAt: formatTime(signature.recordedAt),
+    envelope: {
+      format: signature.envelope.format,
+      mediaType: signature.envelope.mediaType,
+      content: base64Encode(signature.envelope.bytes),
+    },
   }
 }
 
