@@ -33,6 +33,8 @@ const STATEMENTS: Record<Role, Principal["statements"]> = {
   admin: [invoke("*/v1/*")],
   pipeline: [
     invoke(
+      "POST/v1/profiles/*/foreign-signatures",
+      "GET/v1/profiles/*/foreign-signatures",
       "POST/v1/profiles/*/signatures",
       "GET/v1/profiles/*/signatures*",
       "GET/v1/profiles",

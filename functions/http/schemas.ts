@@ -1,7 +1,9 @@
 import { ServiceError } from "@sealwright/core/errors"
 import { CRL_REASONS, KEY_MODES } from "@sealwright/core/model"
 import { SLUG, ULID } from "@sealwright/core/names"
+import { MAX_FOREIGN_ENVELOPE_BYTES } from "@sealwright/core/records/foreign"
 import { MAX_SUBJECTS } from "@sealwright/core/sign/rules"
+import { base64Decode } from "@sealwright/formats/bytes"
 import { FormatError } from "@sealwright/formats/errors"
 import { pemDecodeAll } from "@sealwright/formats/pem"
 import { parseTime } from "@sealwright/formats/time"
@@ -44,6 +46,15 @@ export const signBatchSchema = v.strictObject({
 
 /** What the route takes: one subject, or `subjects`. */
 export const signSchema = v.union([signOneSchema, signBatchSchema])
+
+export const foreignSignatureSchema = v.strictObject({
+  envelope: v.pipe(
+    v.string(),
+    v.maxLength(Math.ceil(MAX_FOREIGN_ENVELOPE_BYTES / 3) * 4),
+    v.regex(/^[A-Za-z0-9+/]+={0,2}$/),
+  ),
+  reference,
+})
 
 export const ceremonySchema = v.strictObject({
   country: v.pipe(v.string(), v.regex(/^[A-Z]{2}$/)),
@@ -159,5 +170,15 @@ export function dateOf(text: string): Date {
   } catch (error) {
     if (!(error instanceof FormatError)) throw error
     throw new ServiceError("REQUEST_MALFORMED", `${text} is not a time in UTC`, { cause: error })
+  }
+}
+
+/** @throws ServiceError REQUEST_MALFORMED unless it is base64 with padding, in its canonical form */
+export function bytesOf(base64: string): Uint8Array {
+  try {
+    return base64Decode(base64)
+  } catch (error) {
+    if (!(error instanceof FormatError)) throw error
+    throw new ServiceError("REQUEST_MALFORMED", error.message, { cause: error })
   }
 }

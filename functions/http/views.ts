@@ -1,6 +1,7 @@
 import type {
   AuditEntry,
   Deployment,
+  ForeignSignature,
   Issuer,
   PendingIssuer,
   Profile,
@@ -36,6 +37,27 @@ export function signatureView(record: SignatureRecord) {
       mediaType,
       content: base64Encode(bytes),
     })),
+  }
+}
+
+export function foreignSignatureView(signature: ForeignSignature) {
+  return {
+    id: signature.id,
+    profile: signature.profile,
+    issuerKeyId: signature.issuerKeyId,
+    serial: signature.serialHex,
+    certificateSha256: signature.thumbprint,
+    subject: signature.subject,
+    reference: signature.reference,
+    principal: signature.principal,
+    signedAt: formatTime(signature.signedAt),
+    certificateNotAfter: formatTime(signature.certificateNotAfter),
+    recordedAt: formatTime(signature.recordedAt),
+    envelope: {
+      format: signature.envelope.format,
+      mediaType: signature.envelope.mediaType,
+      content: base64Encode(signature.envelope.bytes),
+    },
   }
 }
 

@@ -1,9 +1,10 @@
 import middy from "@middy/core"
 import { openDynamoTable } from "@sealwright/adapters/dynamodb"
-import { clock, randomBytes } from "@sealwright/adapters/platform"
+import { clock, digest, randomBytes } from "@sealwright/adapters/platform"
 import { openS3Objects } from "@sealwright/adapters/s3"
 import { ServiceError } from "@sealwright/core/errors"
 import { auditOfDay } from "@sealwright/core/ledger/audit"
+import { foreignSignaturesOf } from "@sealwright/core/ledger/foreign"
 import { readHead } from "@sealwright/core/ledger/publication"
 import { findRecord, recordsOfProfile, signaturesOfArtifact } from "@sealwright/core/ledger/records"
 import { findRevocation, listRevocations } from "@sealwright/core/ledger/revocations"
@@ -21,16 +22,19 @@ import { tufDocuments } from "@sealwright/core/ledger/tuf-documents"
 import type { Issuer, PendingIssuer, SignatureRecord } from "@sealwright/core/model"
 import { ULID } from "@sealwright/core/names"
 import { readStatus } from "@sealwright/core/publish/status"
+import { recordForeign } from "@sealwright/core/records/foreign"
 import { parseDigest } from "@sealwright/formats/oci"
 import { formatTime } from "@sealwright/formats/time"
-import { type ApiEvent, callerOf, pathParameter } from "../http/event.ts"
+import { runSync } from "@sealwright/verifier/node-crypto"
+import { type ApiEvent, bodyOf, callerOf, pathParameter } from "../http/event.ts"
 import { problemResponses } from "../http/problem-responses.ts"
 import { type Reply, reply } from "../http/reply.ts"
-import { dateOf } from "../http/schemas.ts"
+import { bytesOf, check, dateOf, foreignSignatureSchema } from "../http/schemas.ts"
 import { readSettings } from "../http/settings.ts"
 import {
   auditView,
   deploymentView,
+  foreignSignatureView,
   issuerView,
   profileView,
   revocationView,
@@ -42,6 +46,7 @@ import {
 const settings = readSettings(process.env, "table", "bucket")
 const table = openDynamoTable(settings.table)
 const objects = openS3Objects(settings.bucket)
+const ports = { table, clock, random: randomBytes, digest, run: runSync }
 
 const DEFAULT_LIMIT = 50
 const MAX_LIMIT = 200
@@ -65,6 +70,25 @@ const routes: { readonly [routeKey: string]: Route } = {
       descending: query(event, "order") === "newest",
     })
     return reply(200, { signatures: records.map(signatureView), ...(next !== undefined && { next }) })
+  },
+  "POST /v1/profiles/{profile}/foreign-signatures": async (event) => {
+    const { envelope, reference } = check(foreignSignatureSchema, bodyOf(event))
+    const { signature, recorded } = await recordForeign(ports, {
+      ...callerOf(event),
+      profile: pathParameter(event, "profile"),
+      envelope: bytesOf(envelope),
+      reference,
+    })
+    return reply(recorded ? 201 : 200, { signature: foreignSignatureView(signature), recorded })
+  },
+  "GET /v1/profiles/{profile}/foreign-signatures": async (event) => {
+    const after = query(event, "after")
+    if (after !== undefined && !/^fs-[0-9a-f]{32}$/.test(after)) throw malformed("after")
+    const { signatures, next } = await foreignSignaturesOf(table, pathParameter(event, "profile"), {
+      ...(after !== undefined && { after }),
+      limit: limitOf(event),
+    })
+    return reply(200, { signatures: signatures.map(foreignSignatureView), ...(next !== undefined && { next }) })
   },
   "GET /v1/signatures/{id}": async (event) =>
     reply(200, { signature: signatureView(await readRecord(pathParameter(event, "id"))) }),
@@ -138,7 +162,7 @@ const routes: { readonly [routeKey: string]: Route } = {
 }
 
 export const handler = middy<ApiEvent, Reply>()
-  .use(problemResponses({ table, clock, random: randomBytes }))
+  .use(problemResponses(ports))
   .handler(async (event) => {
     callerOf(event)
     const route = routes[event.routeKey]

@@ -24,15 +24,15 @@ export class AccessPolicies extends Construct {
     this.#api = api
     this.revoker = this.#policy("Revoker", "revokes, and reads what to revoke", [
       ...routesOf("revoke"),
-      ...ROUTES.filter(({ method, path }) => method === "GET" && path !== "/v1/audit").map(invocation),
+      ...READS.filter((route) => route !== "GET/v1/audit"),
     ])
     this.admin = this.#policy("Admin", "sets up and keeps issuers and profiles", [
       ...routesOf("admin"),
       ...routesOf("publish"),
-      ...routesOf("records"),
+      ...READS,
     ])
     this.timestamps = this.#policy("Timestamps", "asks for timestamps", routesOf("timestamp"))
-    this.auditor = this.#policy("Auditor", "reads everything", routesOf("records"))
+    this.auditor = this.#policy("Auditor", "reads everything", READS)
   }
 
   /**
@@ -41,8 +41,7 @@ export class AccessPolicies extends Construct {
    * @throws TypeError on what is not a profile's name
    */
   signer(id: string, profiles: readonly string[]): ManagedPolicy {
-    const bad = profiles.find((name) => Token.isUnresolved(name) || !PROFILE_NAME.test(name))
-    if (bad !== undefined || profiles.length === 0) throw new TypeError(`not a profile's name: ${bad ?? "(none)"}`)
+    checkProfiles(profiles)
     return this.#policy(
       id,
       `signs under ${profiles.join(", ")}`.slice(0, 200),
@@ -50,6 +49,23 @@ export class AccessPolicies extends Construct {
         ["POST", "GET"]
           .map((method) => `${method}/v1/profiles/${profile}/signatures`)
           .concat(`GET/v1/profiles/${profile}/signatures/*`),
+      ),
+    )
+  }
+
+  /**
+   * Lets whoever holds it register signatures that were made without the service under these profiles, and read them; the profile's own list of
+   * principals decides too. Whoever may sign need not have it, nor the reverse.
+   * @param profiles names, at least one; no wildcard
+   * @throws TypeError on what is not a profile's name
+   */
+  recorder(id: string, profiles: readonly string[]): ManagedPolicy {
+    checkProfiles(profiles)
+    return this.#policy(
+      id,
+      `registers signatures under ${profiles.join(", ")}`.slice(0, 200),
+      profiles.flatMap((profile) =>
+        ["POST", "GET"].map((method) => `${method}/v1/profiles/${profile}/foreign-signatures`),
       ),
     )
   }
@@ -69,6 +85,11 @@ export class AccessPolicies extends Construct {
   }
 }
 
+function checkProfiles(profiles: readonly string[]): void {
+  const bad = profiles.find((name) => Token.isUnresolved(name) || !PROFILE_NAME.test(name))
+  if (bad !== undefined || profiles.length === 0) throw new TypeError(`not a profile's name: ${bad ?? "(none)"}`)
+}
+
 function routesOf(functionName: FunctionName): string[] {
   return ROUTES.filter((route) => route.functionName === functionName).map(invocation)
 }
@@ -76,3 +97,5 @@ function routesOf(functionName: FunctionName): string[] {
 function invocation({ method, path }: ApiRoute): string {
   return `${method}${path.replaceAll(/\{\w+\}/g, "*")}`
 }
+
+const READS = ROUTES.filter(({ method }) => method === "GET").map(invocation)

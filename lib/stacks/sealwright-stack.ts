@@ -58,6 +58,9 @@ export class SealwrightStack extends Stack {
       const id = `Signer${logical(profile)}`
       const policy = policies.signer(id, [profile])
       output(`${id}Policy`, policy.managedPolicyArn, `for pipelines that sign under ${profile}`)
+      const recorder = policies.recorder(`Recorder${logical(profile)}`, [profile])
+      const use = `for who signs with keys of their own and registers it under ${profile}`
+      output(`Recorder${logical(profile)}Policy`, recorder.managedPolicyArn, use)
     }
   }
 }

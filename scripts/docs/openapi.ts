@@ -4,6 +4,7 @@ import {
   activationSchema,
   allowancesSchema,
   ceremonySchema,
+  foreignSignatureSchema,
   issuerSchema,
   profileChangeSchema,
   profileSchema,
@@ -16,6 +17,7 @@ import { ANSWERS, COMPONENTS, ref } from "./responses.ts"
 
 const BODIES: { readonly [routeKey: string]: GenericSchema } = {
   "POST /v1/profiles/{profile}/signatures": signSchema,
+  "POST /v1/profiles/{profile}/foreign-signatures": foreignSignatureSchema,
   "POST /v1/revocations": revocationSchema,
   "POST /v1/ceremony": ceremonySchema,
   "POST /v1/issuers": issuerSchema,

@@ -74,6 +74,20 @@ export const COMPONENTS = {
     },
     ["expiresAt"],
   ),
+  ForeignSignature: object({
+    id: { type: "string", description: "the same envelope is the same entry" },
+    profile: text,
+    issuerKeyId: { ...hex64, description: "SHA-256 of the SubjectPublicKeyInfo that certified the leaf" },
+    serial: { type: "string", description: "serial of the certificate, lower-case hex" },
+    certificateSha256: { ...hex64, description: "names the certificate when it is revoked" },
+    subject: object({ mediaType: text, digest: text, size: whole }),
+    reference: text,
+    principal: text,
+    signedAt: { ...time, description: "the signer's own claim" },
+    certificateNotAfter: time,
+    recordedAt: time,
+    envelope: object({ format: { enum: ["notary-jws"] }, mediaType: text, content: base64 }),
+  }),
   Profile: object(
     {
       name: text,
@@ -220,6 +234,11 @@ const results = object({
   },
 })
 
+const foreign = object({
+  signature: ref("ForeignSignature"),
+  recorded: { ...flag, description: "false: it stood before" },
+})
+
 /** By route key. */
 export const ANSWERS: { readonly [routeKey: string]: Answer } = {
   "POST /v1/profiles/{profile}/signatures": {
@@ -235,6 +254,15 @@ export const ANSWERS: { readonly [routeKey: string]: Answer } = {
   "GET /v1/profiles/{profile}/signatures/{id}": {
     summary: "One signature of a profile",
     status: { 200: object({ signature }) },
+  },
+  "POST /v1/profiles/{profile}/foreign-signatures": {
+    summary: "Register a signature made without the service, so that its certificate can be revoked",
+    status: { 200: foreign, 201: foreign },
+  },
+  "GET /v1/profiles/{profile}/foreign-signatures": {
+    summary: "What was registered under a profile, by id",
+    status: { 200: page("signatures", ref("ForeignSignature")) },
+    query: PAGE,
   },
   "GET /v1/signatures": {
     summary: "The signatures of an artifact, 200 at most",

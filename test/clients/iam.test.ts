@@ -255,19 +255,23 @@ describe.skipIf(missing)("IAM as simulated, on the template's own policies (M4, 
       "POST/v1/revocations",
       "POST/v1/profiles/ci/suspend",
       "GET/v1/audit",
+      "POST/v1/profiles/ci/foreign-signatures",
     ]
     const expected = (...verdicts: string[]) => routes.map((route, index) => `${route} ${verdicts[index]}`)
     expect(await answers("SignerCi", routes)).toEqual(
-      expected("allowed", "denied", "allowed", "denied", "denied", "denied"),
+      expected("allowed", "denied", "allowed", "denied", "denied", "denied", "denied"),
     )
     expect(await answers("Revoker", routes)).toEqual(
-      expected("denied", "denied", "allowed", "allowed", "denied", "denied"),
+      expected("denied", "denied", "allowed", "allowed", "denied", "denied", "denied"),
     )
     expect(await answers("Admin", routes)).toEqual(
-      expected("denied", "denied", "allowed", "denied", "allowed", "allowed"),
+      expected("denied", "denied", "allowed", "denied", "allowed", "allowed", "denied"),
     )
     expect(await answers("Auditor", routes)).toEqual(
-      expected("denied", "denied", "allowed", "denied", "denied", "allowed"),
+      expected("denied", "denied", "allowed", "denied", "denied", "allowed", "denied"),
+    )
+    expect(await answers("RecorderCi", routes)).toEqual(
+      expected("denied", "denied", "denied", "denied", "denied", "denied", "allowed"),
     )
   })
 })

@@ -399,6 +399,13 @@ describe("policies for people and pipelines (D14)", () => {
     expect(paths("SignerReleaseDashEu")).toContain("POST/v1/profiles/release-eu/signatures")
   })
 
+  test("a recorder policy registers signatures under its profile and does nothing else", () => {
+    expect(paths("RecorderCi").sort()).toEqual([
+      "GET/v1/profiles/ci/foreign-signatures",
+      "POST/v1/profiles/ci/foreign-signatures",
+    ])
+  })
+
   test("who decides policy can't sign or revoke, who revokes can't decide or sign, who audits changes nothing", () => {
     const writes = (name: string) =>
       paths(name)

@@ -3,6 +3,7 @@ import { dirname, join, normalize } from "node:path"
 import { requestIssuer } from "@sealwright/core/admin/external"
 import { auditOfDay } from "@sealwright/core/ledger/audit"
 import { readDeployment, readIssuer } from "@sealwright/core/ledger/trust"
+import type { ForeignSignature } from "@sealwright/core/model"
 import { makeTimestampAuthority } from "@sealwright/core/timestamp/authority"
 import { hexEncode, utf8Decode } from "@sealwright/formats/bytes"
 import { parseAllowList, parseRevocationList } from "@sealwright/formats/revocation-list"
@@ -16,6 +17,7 @@ import { describe, expect, test } from "vitest"
 import {
   auditView,
   deploymentView,
+  foreignSignatureView,
   issuerView,
   profileView,
   revocationView,
@@ -31,6 +33,20 @@ import { generatedDocuments, outdated, ROOT } from "../../scripts/docs.ts"
 import { ADMIN, createService, signRequest } from "../support/service.ts"
 
 const AT = new Date("2026-11-21T09:00:00Z")
+const FOREIGN: ForeignSignature = {
+  id: `fs-${"0".repeat(32)}`,
+  profile: "release",
+  issuerKeyId: "ab".repeat(32),
+  serialHex: "01",
+  thumbprint: "cd".repeat(32),
+  subject: { mediaType: "application/octet-stream", digest: `sha256:${"ef".repeat(32)}`, size: 1 },
+  reference: "registry.wabbit-networks.io/net-monitor:v1",
+  principal: "arn:aws:iam::111122223333:role/pipeline",
+  signedAt: AT,
+  certificateNotAfter: AT,
+  recordedAt: AT,
+  envelope: { format: "notary-jws", mediaType: "application/jose+json", bytes: new Uint8Array(1) },
+}
 const REPAIR = "run `node scripts/node24.mjs scripts/docs.ts`"
 
 test("what is generated from the code is what stands in docs/", async () => {
@@ -56,6 +72,7 @@ describe("the API document", () => {
     if (entry === undefined) throw new Error("no audit entry")
     const views = {
       Signature: signatureView(settled.signed),
+      ForeignSignature: foreignSignatureView(FOREIGN),
       Profile: profileView(held),
       Issuer: { ...issuerView(pending), ...issuerView(await readIssuer(service.ports.table, "ci")) },
       TimestampAuthority: timestampAuthorityView(

@@ -67,6 +67,10 @@ const COMMANDS: { readonly [name: string]: { readonly summary: string; readonly 
     load: async () => (await import("./commands/key.ts")).keyCsr,
   },
   sign: { summary: "sign an image layout or a file", load: async () => (await import("./commands/sign.ts")).sign },
+  record: {
+    summary: "register signatures made without the service",
+    load: async () => (await import("./commands/record.ts")).record,
+  },
   list: { summary: "list signatures", load: async () => (await import("./commands/signatures.ts")).list },
   show: { summary: "show one signature", load: async () => (await import("./commands/signatures.ts")).show },
   audit: { summary: "list who did what on a day", load: async () => (await import("./commands/signatures.ts")).audit },

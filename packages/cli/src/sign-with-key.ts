@@ -1,6 +1,6 @@
 import { digest } from "@sealwright/adapters/platform"
 import { type KeySignature, signWithKey } from "@sealwright/core/sign/with-key"
-import { utf8Decode } from "@sealwright/formats/bytes"
+import { hexEncode, utf8Decode } from "@sealwright/formats/bytes"
 import type { Descriptor } from "@sealwright/formats/oci"
 import { pemDecodeAll } from "@sealwright/formats/pem"
 import { parseTime } from "@sealwright/formats/time"
@@ -14,6 +14,8 @@ const SIGNING_AGENT = "sealwright-cli/0.1.0"
 
 export interface OwnSignature extends KeySignature {
   readonly key: ReturnType<typeof keyView>
+  /** lower-case hex; names the certificate when it is revoked */
+  readonly certificateSha256: string
   readonly signedAt: Date
 }
 
@@ -37,6 +39,7 @@ export async function signOnThisSide(args: Arguments, target: Descriptor): Promi
         signingAgent: SIGNING_AGENT,
       },
     )
-    return { ...made, key: keyView(key), signedAt }
+    const certificateSha256 = hexEncode(digest("sha256", made.leaf.der))
+    return { ...made, key: keyView(key), certificateSha256, signedAt }
   })
 }

@@ -23,6 +23,11 @@ export const ERROR_CODES = {
     retry: false,
     remedy: "Give the reference as `registry/repository` with an optional `:tag`.",
   },
+  SIGNATURE_UNVERIFIED: {
+    kind: "caller",
+    retry: false,
+    remedy: "Send an envelope that verifies now under the chain that it carries; the detail has the verifier's code.",
+  },
   SUBJECT_REPEATED: { kind: "caller", retry: false, remedy: "Name each subject once in a batch." },
   EXPIRY_INVALID: {
     kind: "caller",
@@ -49,7 +54,7 @@ export const ERROR_CODES = {
   CERTIFICATE_UNKNOWN: {
     kind: "missing",
     retry: false,
-    remedy: "Give the SHA-256 thumbprint of a certificate that this deployment issued or uses.",
+    remedy: "Give the SHA-256 thumbprint of a certificate that this deployment issued, uses, or has on record.",
   },
   TIMESTAMP_AUTHORITY_MISSING: {
     kind: "missing",
@@ -176,6 +181,11 @@ export const ERROR_CODES = {
     kind: "conflict",
     retry: true,
     remedy: "The profile changed meanwhile: read it and send the change again.",
+  },
+  SIGNATURE_NOT_FOREIGN: {
+    kind: "conflict",
+    retry: false,
+    remedy: "A service made and numbered this signature: revoke it there, by its id.",
   },
   REVOCATION_FINAL: {
     kind: "conflict",

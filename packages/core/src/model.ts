@@ -154,6 +154,30 @@ export interface SignatureRecord {
   readonly requestDigest: string
 }
 
+/**
+ * A signature that was made with a key of one's own and registered afterwards, so that its certificate can be revoked here as one of ours can.
+ * Nobody numbers it: lists name it by its certificate's issuer and serial.
+ */
+export interface ForeignSignature {
+  /** `fs-` and 32 hex digits of the SHA-256 of its envelope: the same envelope is the same entry */
+  readonly id: string
+  readonly profile: string
+  /** lower-case hex SHA-256 of the SubjectPublicKeyInfo that certified the leaf; of the leaf's own key where it signs itself */
+  readonly issuerKeyId: string
+  /** serial of the leaf, lower-case hex */
+  readonly serialHex: string
+  /** lower-case hex SHA-256 of the leaf, DER */
+  readonly thumbprint: string
+  readonly subject: Descriptor
+  readonly reference: string
+  readonly principal: string
+  /** the signer's own claim, unless an authority vouches for it */
+  readonly signedAt: Date
+  readonly certificateNotAfter: Date
+  readonly recordedAt: Date
+  readonly envelope: Envelope
+}
+
 /** CRLReason of RFC 5280 §5.3.1, without the two that make no sense here (removeFromCRL, aACompromise). */
 export const CRL_REASONS = [
   "unspecified",

@@ -87,12 +87,16 @@ async function signByKey(args: Arguments, subject: Subject): Promise<number> {
   if (args.text("profile") !== undefined) throw usage("--profile is the service's, --key signs without it")
   checkReference(args.text("reference"), subject.descriptor.digest)
   const { signOnThisSide } = await import("../sign-with-key.ts")
-  const { envelope, key, leaf, issuerKeyId, signedAt } = await signOnThisSide(args, subject.descriptor)
+  const { envelope, key, leaf, issuerKeyId, certificateSha256, signedAt } = await signOnThisSide(
+    args,
+    subject.descriptor,
+  )
   const view = {
     subject: subject.descriptor,
     key,
     issuerKeyId: hexEncode(issuerKeyId),
     serialHex: hexEncode(leaf.serialBytes),
+    certificateSha256,
     certificateNotAfter: formatTime(leaf.notAfter),
     signedAt: formatTime(signedAt),
   }

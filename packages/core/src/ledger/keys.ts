@@ -21,6 +21,9 @@ export const keys = {
   record: (id: string): Key => ({ pk: `signature#${id}`, sk: "record" }),
   /** all signatures of one artifact, and whether it is denied */
   artifact: (digest: string): Key => ({ pk: `artifact#${digest}`, sk: "artifact" }),
+  foreignSignature: (profile: string, id: string): Key => ({ pk: `foreign-signatures#${profile}`, sk: id }),
+  /** a certificate that signed what was registered, and its issuer's */
+  foreignCertificate: (thumbprint: string): Key => ({ pk: `foreign-certificate#${thumbprint}`, sk: "certificate" }),
   idempotency: (hash: string, subject: string): Key => ({ pk: `idempotency#${hash}`, sk: subject }),
   inbox: (shard: number, id: string): Key => ({ pk: `inbox#${shard}`, sk: id }),
   revocation: (id: string): Key => ({ pk: "revocations", sk: id }),

@@ -4,6 +4,7 @@ import { parseCertificate } from "@sealwright/formats/x509"
 import { closeLeases, nextGeneration } from "../admin/profiles.ts"
 import { ServiceError } from "../errors.ts"
 import { type Actor, auditWrite } from "../ledger/audit.ts"
+import { findForeignCertificate } from "../ledger/foreign.ts"
 import { keys } from "../ledger/keys.ts"
 import { findRecord } from "../ledger/records.ts"
 import { findRevocation, revocationItem } from "../ledger/revocations.ts"
@@ -160,7 +161,7 @@ async function certificateOfSignature(ports: RevokePorts, id: string): Promise<R
   return { kind: "certificate", thumbprint, issuerKeyId: record.issuerKeyId, serialHex: record.serialHex }
 }
 
-/** Certificates that are revoked by thumbprint: issuing CAs, timestamp authorities and the shared certificates of held keys. */
+/** Certificates that are revoked by thumbprint: issuing CAs, timestamp authorities, the certificates of held keys, and those whose signatures were registered. */
 async function resolveCertificate(ports: RevokePorts, thumbprint: string): Promise<RevocationTarget> {
   const { root } = await readDeployment(ports.table)
   const issuers = await listIssuers(ports.table)
@@ -185,6 +186,8 @@ async function resolveCertificate(ports: RevokePorts, thumbprint: string): Promi
       serialHex: hexEncode(parseCertificate(held.certificate).serialBytes),
     }
   }
+  const foreign = await findForeignCertificate(ports.table, thumbprint)
+  if (foreign !== undefined) return { kind: "certificate", thumbprint, ...foreign }
   throw new ServiceError("CERTIFICATE_UNKNOWN", `no certificate with thumbprint ${thumbprint}`)
 }
 
