@@ -62,6 +62,7 @@ export function issuerView(issuer: Issuer | PendingIssuer) {
   if (!("certificate" in issuer))
     return {
       name: issuer.name,
+      generation: issuer.generation,
       issuerKeyId: issuer.issuerKeyId,
       algorithm: issuer.key.scheme,
       state: "pending",
@@ -71,6 +72,7 @@ export function issuerView(issuer: Issuer | PendingIssuer) {
     }
   return {
     name: issuer.name,
+    generation: issuer.generation,
     issuerKeyId: issuer.issuerKeyId,
     algorithm: issuer.key.scheme,
     state: issuer.state,

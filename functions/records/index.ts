@@ -8,6 +8,7 @@ import { readHead } from "@sealwright/core/ledger/publication"
 import { findRecord, recordsOfProfile, signaturesOfArtifact } from "@sealwright/core/ledger/records"
 import { findRevocation, listRevocations } from "@sealwright/core/ledger/revocations"
 import {
+  findIssuer,
   findPendingIssuer,
   listIssuers,
   listPendingIssuers,
@@ -140,7 +141,7 @@ export const handler = middy<ApiEvent, Reply>()
   })
 
 async function issuerNamed(name: string): Promise<Issuer | PendingIssuer> {
-  return (await findPendingIssuer(table, name)) ?? (await readIssuer(table, name))
+  return (await findIssuer(table, name)) ?? (await findPendingIssuer(table, name)) ?? (await readIssuer(table, name))
 }
 
 async function readRecord(id: string): Promise<SignatureRecord> {

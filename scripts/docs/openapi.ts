@@ -4,11 +4,14 @@ import {
   activationSchema,
   allowancesSchema,
   ceremonySchema,
+  issuerRotationSchema,
   issuerSchema,
   profileChangeSchema,
+  profileRotationSchema,
   profileSchema,
   revocationSchema,
   signSchema,
+  takeoverSchema,
 } from "../../functions/http/schemas.ts"
 import { type ApiRoute, ROUTES } from "../../functions/routes.ts"
 import { ANSWERS, COMPONENTS, ref } from "./responses.ts"
@@ -19,6 +22,9 @@ const BODIES: { readonly [routeKey: string]: GenericSchema } = {
   "POST /v1/ceremony": ceremonySchema,
   "POST /v1/issuers": issuerSchema,
   "POST /v1/issuers/{issuer}/activation": activationSchema,
+  "POST /v1/issuers/{issuer}/rotation": issuerRotationSchema,
+  "POST /v1/issuers/{issuer}/takeover": takeoverSchema,
+  "POST /v1/profiles/{profile}/rotation": profileRotationSchema,
   "POST /v1/profiles": profileSchema,
   "PATCH /v1/profiles/{profile}": profileChangeSchema,
   "PUT /v1/profiles/{profile}/allowances": allowancesSchema,
