@@ -41,6 +41,8 @@ export const ROUTES: readonly ApiRoute[] = [
   ...route("revoke", "POST", "/v1/revocations", "/v1/revocations/{id}/release"),
   ...route("admin", "POST", "/v1/ceremony", "/v1/issuers", "/v1/profiles", "/v1/timestamp-authority"),
   ...route("admin", "POST", "/v1/issuers/{issuer}/activation"),
+  ...route("admin", "POST", "/v1/issuers/{issuer}/rotation", "/v1/issuers/{issuer}/takeover"),
+  ...route("admin", "POST", "/v1/profiles/{profile}/rotation"),
   ...route("admin", "POST", "/v1/profiles/{profile}/suspend", "/v1/profiles/{profile}/resume"),
   ...route("admin", "PATCH", "/v1/profiles/{profile}"),
   ...route("admin", "PUT", "/v1/profiles/{profile}/allowances"),

@@ -10,8 +10,10 @@ import {
   changeProfile,
   createProfile,
   resumeProfile,
+  rotateProfile,
   suspendProfile,
 } from "@sealwright/core/admin/profiles"
+import { activateSuccessor, rotateIssuer } from "@sealwright/core/admin/rotation"
 import { ServiceError } from "@sealwright/core/errors"
 import { tufDocuments } from "@sealwright/core/ledger/tuf-documents"
 import { ROOT_NAME } from "@sealwright/core/names"
@@ -26,9 +28,12 @@ import {
   ceremonySchema,
   certificatesOf,
   check,
+  issuerRotationSchema,
   issuerSchema,
   profileChangeSchema,
+  profileRotationSchema,
   profileSchema,
+  takeoverSchema,
   timestampAuthoritySchema,
 } from "../http/schemas.ts"
 import { readSettings } from "../http/settings.ts"
@@ -74,6 +79,15 @@ const routes: { readonly [routeKey: string]: Route } = {
       timestampAuthority: timestampAuthorityView(await makeTimestampAuthority(ports, request, actor)),
     })
   },
+  "POST /v1/issuers/{issuer}/rotation": async (event, actor) => {
+    const rotation = { name: pathParameter(event, "issuer"), ...check(issuerRotationSchema, bodyOf(event)) }
+    return reply(200, { issuer: issuerView(await rotateIssuer(ports, { algorithm: undefined, ...rotation }, actor)) })
+  },
+  "POST /v1/issuers/{issuer}/takeover": async (event, actor) => {
+    const { generation } = check(takeoverSchema, bodyOf(event))
+    const issuer = await activateSuccessor(ports, pathParameter(event, "issuer"), generation, actor)
+    return reply(200, { issuer: issuerView(issuer) })
+  },
   "POST /v1/profiles": async (event, actor) => {
     const { name, allowRootIssuer, ...settings } = check(profileSchema, bodyOf(event))
     const wanted = { ...settings, expirySec: settings.expirySec }
@@ -93,6 +107,11 @@ const routes: { readonly [routeKey: string]: Route } = {
     reply(200, { profile: profileView(await suspendProfile(ports, pathParameter(event, "profile"), actor)) }),
   "POST /v1/profiles/{profile}/resume": async (event, actor) =>
     reply(200, { profile: profileView(await resumeProfile(ports, pathParameter(event, "profile"), actor)) }),
+  "POST /v1/profiles/{profile}/rotation": async (event, actor) => {
+    const { generation, issuer } = check(profileRotationSchema, bodyOf(event))
+    const profile = await rotateProfile(ports, pathParameter(event, "profile"), generation, issuer, actor)
+    return reply(200, { profile: profileView(profile) })
+  },
   "PUT /v1/profiles/{profile}/allowances": async (event, actor) => {
     const { repository, digests } = check(allowancesSchema, bodyOf(event))
     return reply(200, await allowDigests(ports, pathParameter(event, "profile"), repository, digests, actor))

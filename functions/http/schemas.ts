@@ -86,6 +86,17 @@ export const issuerSchema = v.union([
   }),
 ])
 
+const generation = whole(2, 9999)
+
+/** The generation is the next one: naming it makes a repeat the same act. */
+export const issuerRotationSchema = v.strictObject({
+  generation,
+  algorithm: v.optional(algorithm),
+  days: v.optional(whole(1, 3660), 1096),
+})
+
+export const takeoverSchema = v.strictObject({ generation })
+
 /** PEM blocks: the issuer's certificate first, the root last. */
 export const activationSchema = v.strictObject({ chain: v.pipe(v.string(), v.maxLength(131_072)) })
 
@@ -121,6 +132,12 @@ export const profileChangeSchema = v.strictObject({
   expirySec: v.optional(expirySec),
   leafLifetimeSec: v.optional(leafLifetimeSec),
   allowList: v.optional(v.boolean()),
+})
+
+/** The generation is the profile's, as it was read. */
+export const profileRotationSchema = v.strictObject({
+  generation: whole(1, Number.MAX_SAFE_INTEGER),
+  issuer: v.optional(slug),
 })
 
 export const allowancesSchema = v.strictObject({

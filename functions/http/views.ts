@@ -85,6 +85,7 @@ export function issuerView(issuer: Issuer | PendingIssuer) {
   if (!("certificate" in issuer))
     return {
       name: issuer.name,
+      generation: issuer.generation,
       issuerKeyId: issuer.issuerKeyId,
       algorithm: issuer.key.scheme,
       state: "pending",
@@ -94,6 +95,7 @@ export function issuerView(issuer: Issuer | PendingIssuer) {
     }
   return {
     name: issuer.name,
+    generation: issuer.generation,
     issuerKeyId: issuer.issuerKeyId,
     algorithm: issuer.key.scheme,
     state: issuer.state,

@@ -10,6 +10,7 @@ import { findRecord, recordsOfProfile, signaturesOfArtifact } from "@sealwright/
 import { findRevocation, listRevocations } from "@sealwright/core/ledger/revocations"
 import { listTimestampAuthorities } from "@sealwright/core/ledger/timestamp-authorities"
 import {
+  findIssuer,
   findPendingIssuer,
   listIssuers,
   listPendingIssuers,
@@ -171,7 +172,7 @@ export const handler = middy<ApiEvent, Reply>()
   })
 
 async function issuerNamed(name: string): Promise<Issuer | PendingIssuer> {
-  return (await findPendingIssuer(table, name)) ?? (await readIssuer(table, name))
+  return (await findIssuer(table, name)) ?? (await findPendingIssuer(table, name)) ?? (await readIssuer(table, name))
 }
 
 async function readRecord(id: string): Promise<SignatureRecord> {

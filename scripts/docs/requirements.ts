@@ -77,9 +77,9 @@ const GROUPS: { readonly [title: string]: { readonly [id: string]: Requirement }
     ),
   },
   "Keys and trust": {
-    R16: inPart(
+    R16: met(
       "Rotating a signing key needs no action by deployers who trust the root; overlap is possible.",
-      "Every signature has a fresh key, and new issuers need no action. A profile can't move to another issuer yet.",
+      "Every signature has a fresh key. `issuer rotate` publishes a successor before it signs, `profile rotate` gives a new held key or another issuer; what was signed before stays good, and identity and roots are the same.",
     ),
     R17: inPart(
       "Deployers can take a new root over from a signed, versioned trust bundle; a compromised root cannot rotate itself.",

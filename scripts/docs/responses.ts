@@ -26,9 +26,10 @@ export const ref = (name: keyof typeof COMPONENTS): Schema => ({ $ref: `#/compon
 const issuer = object(
   {
     name: text,
+    generation: { ...whole, description: "rises with each rotation" },
     issuerKeyId: { ...hex64, description: "SHA-256 of the key's SubjectPublicKeyInfo; names the CRL" },
     algorithm: text,
-    state: { enum: ["pending", "active", "retired", "revoked"] },
+    state: { enum: ["pending", "standby", "active", "retired", "revoked"] },
     external: { ...flag, description: "certified by an outside authority" },
     request: { ...pem, description: "PKCS #10 in PEM, while it is pending" },
     certificate: { ...pem, description: "PEM; absent while it is pending" },
@@ -186,6 +187,7 @@ export const COMPONENTS = {
         type: "array",
         items: object({
           name: text,
+          generation: whole,
           issuerKeyId: hex64,
           state: text,
           certificates: { ...whole, description: "numbers given out; an issuer gives way to the next at 4,194,304" },
@@ -315,6 +317,18 @@ export const ANSWERS: { readonly [routeKey: string]: Answer } = {
   "POST /v1/issuers/{issuer}/activation": {
     summary: "Give a pending issuer the chain that its outside authority signed",
     status: { 200: object({ issuer: ref("Issuer") }) },
+  },
+  "POST /v1/issuers/{issuer}/rotation": {
+    summary: "Make an issuer's successor, which is published before it signs",
+    status: { 200: object({ issuer: ref("Issuer") }) },
+  },
+  "POST /v1/issuers/{issuer}/takeover": {
+    summary: "Let a published successor sign in the place of the one before",
+    status: { 200: object({ issuer: ref("Issuer") }) },
+  },
+  "POST /v1/profiles/{profile}/rotation": {
+    summary: "Give a profile a new held key, another issuer, or both",
+    status: { 200: profile },
   },
   "POST /v1/profiles": {
     summary: "Create a profile",

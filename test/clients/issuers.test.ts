@@ -9,10 +9,6 @@ const accepted = { status: 0, stdout: expect.stringContaining("Successfully veri
 const repositoryOf = (name: string) => `registry.wabbit-networks.io/issuers/${name}`
 
 const EXTENSIONS = `
-[root]
-basicConstraints = critical, CA:TRUE
-keyUsage = critical, keyCertSign, cRLSign
-subjectKeyIdentifier = hash
 [issuer]
 basicConstraints = critical, CA:TRUE, pathlen:0
 keyUsage = critical, keyCertSign, cRLSign
@@ -21,11 +17,12 @@ authorityKeyIdentifier = keyid
 `
 
 withClients(
-  "R6, R31, R32: notation and openssl on an issuer below an outside root",
+  "R6, R31, R32: notation and openssl on issuers, their rotation among it",
   ["notation", "openssl"],
   (notation) => {
     let deployment: TestDeployment
     let bundle: string
+    let policy: string
     const images = new Map<string, Image>()
 
     beforeAll(async () => {
@@ -34,58 +31,29 @@ withClients(
       await deployment.setUp()
       await must("admin", "issuer", "create", "own")
       await must("admin", "issuer", "create", "corp", "--external", "--request-out", "corp.csr")
-      certifyWithOpenssl(folder)
+      makeRoot(folder)
+      certifyRequest(folder, "4711")
       await must("admin", "issuer", "activate", "corp", "--chain", "corp.pem", "--chain", "root.pem")
       for (const issuer of ["own", "corp"]) {
         await must("admin", ...profileArguments(issuer, issuer, repositoryOf(issuer)))
-        const image = writeImage(join(folder, issuer), issuer)
-        images.set(issuer, image)
-        await must("pipeline", "sign", image.path, "--profile", issuer, "--reference", `${repositoryOf(issuer)}:v1`)
+        await sign(issuer, issuer)
       }
       bundle = await deployment.publishAndExport("bundle")
+      policy = join(bundle, "policy/trustpolicy.json")
     }, 120_000)
 
     afterAll(() => deployment?.close())
 
-    /** A root with RSA PKCS #1 v1.5 and the certificate of the request, as a company's authority makes them. */
-    function certifyWithOpenssl(folder: string): void {
-      writeFileSync(join(folder, "extensions.cnf"), EXTENSIONS)
-      const openssl = (...args: readonly string[]) => execFileSync("openssl", args, { cwd: folder, stdio: "pipe" })
-      const subject = ["-subj", "/C=US/O=Wabbit Holding/CN=Wabbit Holding Root"]
-      const root = ["-keyout", "root.key", "-nodes", "-out", "root.pem", "-days", "3650", "-sha256"]
-      openssl(
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:3072",
-        ...root,
-        ...subject,
-        "-config",
-        "/dev/null",
-        "-addext",
-        "basicConstraints=critical,CA:TRUE",
-        "-addext",
-        "keyUsage=critical,keyCertSign,cRLSign",
-      )
-      const by = ["-CA", "root.pem", "-CAkey", "root.key", "-set_serial", "4711", "-days", "1000", "-sha256"]
-      openssl(
-        "x509",
-        "-req",
-        "-in",
-        "corp.csr",
-        ...by,
-        "-extfile",
-        "extensions.cnf",
-        "-extensions",
-        "issuer",
-        "-text",
-        "-out",
-        "corp.pem",
-      )
+    async function sign(name: string, profile: string): Promise<void> {
+      const image = writeImage(join(deployment.folder, name), name)
+      images.set(name, image)
+      const reference = `${repositoryOf(profile)}:v1`
+      await deployment.must("pipeline", "sign", image.path, "--profile", profile, "--reference", reference)
     }
 
-    function verify(name: string, scope: string): Promise<Outcome> {
+    function byNotation(name: string, repository: string): Promise<Outcome> {
       const { path, digest } = images.get(name) as Image
+      const scope = repositoryOf(repository)
       return runOffline(notation, ["verify", "--debug", "--oci-layout", "--scope", scope, `${path}@${digest}`], {
         HOME: deployment.folder,
         NOTATION_EXPERIMENTAL: "1",
@@ -94,50 +62,75 @@ withClients(
       })
     }
 
-    test("notation accepts what it signed, strict and offline", async () => {
-      expect(await verify("corp", repositoryOf("corp"))).toMatchObject(accepted)
-      expect(await verify("own", repositoryOf("own"))).toMatchObject(accepted)
+    /** By the policy of the first export, which the deployer has kept since. */
+    async function byUs(name: string, repository: string): Promise<readonly [number, string]> {
+      const { path } = images.get(name) as Image
+      const trust = ["--policy", policy, "--bundle", bundle, "--root", "tuf-root.json"]
+      const reference = ["--reference", `${repositoryOf(repository)}:v1`]
+      const { status, answer } = await deployment.sealwright("operator", "verify", path, ...reference, ...trust)
+      return [status, answer.code]
+    }
+
+    test("what an issuer below an outside root signed is accepted, strict and offline", async () => {
+      for (const name of ["own", "corp"]) {
+        expect(await byNotation(name, name)).toMatchObject(accepted)
+        expect(await byUs(name, name)).toEqual([0, "ACCEPTED"])
+      }
     })
 
-    test("each profile is trusted under its own root alone", async () => {
-      expect(await verify("corp", repositoryOf("own"))).toMatchObject({
-        status: 1,
-        stderr: expect.stringContaining("does not contain any trusted certificate"),
-      })
+    test("notation trusts each profile under its own root alone", async () => {
+      const stderr = expect.stringContaining("does not contain any trusted certificate")
+      expect(await byNotation("corp", "own")).toMatchObject({ status: 1, stderr })
     })
 
-    test("our verifier accepts it with the exported policy", async () => {
-      const { path } = images.get("corp") as Image
-      const policy = [
-        "--policy",
-        join(bundle, "policy/trustpolicy.json"),
-        "--bundle",
-        bundle,
-        "--root",
-        "tuf-root.json",
-      ]
-      const reference = ["--reference", `${repositoryOf("corp")}:v1`]
-      expect(await deployment.sealwright("operator", "verify", path, ...reference, ...policy)).toMatchObject({
-        status: 0,
-      })
-    })
+    test("R16: signatures from before and after rotations are good, and the deployer's policy is the old one", async () => {
+      const { must, folder } = deployment
+      await must("admin", "issuer", "rotate", "own")
+      const { issuer } = await must("admin", "issuer", "rotate", "corp")
+      writeFileSync(join(folder, "corp.csr"), issuer.request)
+      certifyRequest(folder, "4712")
+      await must("admin", "issuer", "activate", "corp", "--chain", "corp.pem", "--chain", "root.pem")
+      await must("admin", "publish")
+      for (const name of ["own", "corp"]) {
+        await must("admin", "issuer", "rotate", name, "--activate")
+        await sign(`${name}-second`, name)
+      }
+      await must("admin", "profile", "rotate", "own", "--issuer", "corp")
+      await sign("own-third", "own")
+      bundle = await deployment.publishAndExport("rotated")
+      for (const name of ["own", "own-second", "own-third", "corp", "corp-second"]) {
+        const [repository = ""] = name.split("-")
+        expect([name, await byNotation(name, repository)]).toMatchObject([name, accepted])
+        expect([name, await byUs(name, repository)]).toEqual([name, [0, "ACCEPTED"]])
+      }
+    }, 120_000)
 
-    test("R24: once the issuer is revoked, nobody accepts it", async () => {
+    test("R24: once an issuer is revoked, nothing that it signed is accepted", async () => {
       await deployment.must("revoker", "revoke", "--issuer", "corp", "--reason", "cACompromise")
       bundle = await deployment.publishAndExport("revoked")
-      const { path } = images.get("corp") as Image
-      const policy = [
-        "--policy",
-        join(bundle, "policy/trustpolicy.json"),
-        "--bundle",
-        bundle,
-        "--root",
-        "tuf-root.json",
-      ]
-      const reference = ["--reference", `${repositoryOf("corp")}:v1`]
-      const { status, answer } = await deployment.sealwright("operator", "verify", path, ...reference, ...policy)
-      expect({ status, code: answer.code }).toEqual({ status: 1, code: "CERTIFICATE_REVOKED" })
-      expect(await verify("own", repositoryOf("own"))).toMatchObject(accepted)
+      expect(await byUs("corp-second", "corp")).toEqual([1, "CERTIFICATE_REVOKED"])
+      expect(await byUs("corp", "corp")).toEqual([0, "ACCEPTED"])
+      expect(await byNotation("own", "own")).toMatchObject(accepted)
     })
   },
 )
+
+function openssl(folder: string, ...args: readonly string[]): void {
+  execFileSync("openssl", args, { cwd: folder, stdio: "pipe" })
+}
+
+/** RSA PKCS #1 v1.5, as companies have it. */
+function makeRoot(folder: string): void {
+  writeFileSync(join(folder, "extensions.cnf"), EXTENSIONS)
+  const made = ["-keyout", "root.key", "-nodes", "-out", "root.pem", "-days", "3650", "-sha256"]
+  const named = ["-subj", "/C=US/O=Wabbit Holding/CN=Wabbit Holding Root", "-config", "/dev/null"]
+  const extensions = ["basicConstraints=critical,CA:TRUE", "keyUsage=critical,keyCertSign,cRLSign"]
+  const added = extensions.flatMap((extension) => ["-addext", extension])
+  openssl(folder, "req", "-x509", "-newkey", "rsa:3072", ...made, ...named, ...added)
+}
+
+function certifyRequest(folder: string, serial: string): void {
+  const by = ["-CA", "root.pem", "-CAkey", "root.key", "-set_serial", serial, "-days", "1000", "-sha256"]
+  const extensions = ["-extfile", "extensions.cnf", "-extensions", "issuer"]
+  openssl(folder, "x509", "-req", "-in", "corp.csr", ...by, ...extensions, "-text", "-out", "corp.pem")
+}

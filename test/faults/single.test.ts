@@ -1,6 +1,7 @@
 import { createIssuer, holdCeremony } from "@sealwright/core/admin/ceremony"
 import { activateIssuer, requestIssuer } from "@sealwright/core/admin/external"
-import { createProfile, suspendProfile } from "@sealwright/core/admin/profiles"
+import { createProfile, rotateProfile, suspendProfile } from "@sealwright/core/admin/profiles"
+import { activateSuccessor, rotateIssuer } from "@sealwright/core/admin/rotation"
 import { isServiceError } from "@sealwright/core/errors"
 import type { Item } from "@sealwright/core/ports"
 import { publish } from "@sealwright/core/publish/flow"
@@ -68,6 +69,14 @@ const ACTS: Readonly<Record<string, Act>> = {
     })
     await activateIssuer(ports, "corp", chain, ADMIN)
     await createProfile(ports, "corp", { ...PROFILE, issuer: "corp" }, ADMIN)
+  },
+  "rotate an issuer": async (ports) => {
+    await rotateIssuer(ports, { name: "ci", generation: 2, algorithm: undefined, days: 500 }, ADMIN)
+    await publish(ports, false)
+    await activateSuccessor(ports, "ci", 2, ADMIN)
+  },
+  "rotate a held key": async (ports) => {
+    await rotateProfile(ports, "held", 1, undefined, ADMIN)
   },
   publish: async (ports) => {
     await publish(ports, true)

@@ -3,7 +3,6 @@ import { subjectName } from "@sealwright/core/admin/certificates"
 import { activateIssuer, requestIssuer } from "@sealwright/core/admin/external"
 import { findPendingIssuer, listPendingIssuers, readDeployment, readIssuer } from "@sealwright/core/ledger/trust"
 import { newestTargets } from "@sealwright/core/ledger/tuf-documents"
-import { utf8 } from "@sealwright/formats/bytes"
 import { integer, sequence } from "@sealwright/formats/der-write"
 import { assembleEnvelope, unsignedEnvelope } from "@sealwright/formats/notary-jws"
 import { parseTrustBundle } from "@sealwright/formats/trust-bundle"
@@ -16,14 +15,11 @@ import {
   leafTbs,
   subjectKeyIdentifier,
 } from "@sealwright/formats/x509-write"
-import { BUNDLE_MARKER, BUNDLE_TYPE, openBundle } from "@sealwright/verifier/bundle"
-import { runSync } from "@sealwright/verifier/node-crypto"
-import { loadTrustPolicy } from "@sealwright/verifier/trust-policy"
-import { verify } from "@sealwright/verifier/verify"
 import { describe, expect, test } from "vitest"
 import { type AuthorityChange, certifyOutside } from "../support/authority.ts"
 import { at, makeSigner, serialOf } from "../support/chains.ts"
 import { ADMIN, createService, NAMES, signRequest } from "../support/service.ts"
+import { verdictOf } from "../support/verdicts.ts"
 import { auditOf, expectSound, published, withCode } from "./core-published.ts"
 
 const CORP = { name: "corp", algorithm: "ecdsa-p256-sha256" } as const
@@ -42,37 +38,6 @@ async function activated() {
   await activate()
   await service.profile("release", { issuer: "corp" })
   return { service, pending, activate }
-}
-
-/** What a deployer decides who trusts whatever roots the trust bundle has. */
-function verdictOf(
-  service: ReturnType<typeof createService>,
-  envelope: Uint8Array,
-  digest: string,
-  profile = "release",
-) {
-  const objects = service.memory.objects.dump()
-  const marker = utf8(JSON.stringify({ mediaType: BUNDLE_TYPE }))
-  const now = service.ports.clock()
-  const trusted = runSync(
-    openBundle({
-      read: (path) => (path === BUNDLE_MARKER ? marker : objects.get(path)?.bytes),
-      pinnedRoot: objects.get("tuf/1.root.json")?.bytes ?? new Uint8Array(0),
-      now,
-    }),
-  )
-  const policy = {
-    trustPolicy: {
-      trustStore: [{ trustedRoots: [{ root: NAMES.tufUrl }] }],
-      trustedIdentities: [`${profile}@${NAMES.identityHost}`],
-    },
-  }
-  const loaded = loadTrustPolicy(utf8(JSON.stringify(policy)), () => undefined)
-  if (!loaded.ok || !trusted.ok) throw new Error("no policy or no bundle")
-  const reference = "registry.wabbit-networks.io/net-monitor:v1"
-  return runSync(
-    verify({ artifact: { digest }, envelopes: [envelope], policy: loaded.policy, trusted, now, reference }),
-  )
 }
 
 describe("an issuer that an outside authority certifies (R5, R31)", () => {

@@ -27,6 +27,8 @@ function profile(change: Partial<Profile> = {}): Profile {
     state: "active",
     generation: 1,
     held: undefined,
+    former: { issuers: [], certificates: [] },
+    rotatedFrom: undefined,
     createdAt: NOW,
     updatedAt: NOW,
     ...change,

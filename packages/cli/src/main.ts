@@ -17,6 +17,10 @@ const COMMANDS: { readonly [name: string]: { readonly summary: string; readonly 
     summary: "give a pending issuer its certificate",
     load: async () => (await import("./commands/issuer.ts")).issuerActivate,
   },
+  "issuer rotate": {
+    summary: "make an issuer's successor, or let it take over",
+    load: async () => (await import("./commands/issuer.ts")).issuerRotate,
+  },
   "issuer list": { summary: "list issuing CAs", load: async () => (await import("./commands/issuer.ts")).issuerList },
   "profile create": {
     summary: "create a signing policy",
@@ -33,6 +37,10 @@ const COMMANDS: { readonly [name: string]: { readonly summary: string; readonly 
   "profile change": {
     summary: "change who signs what",
     load: async () => (await import("./commands/profile.ts")).profileChange,
+  },
+  "profile rotate": {
+    summary: "give a profile a new key or another issuer",
+    load: async () => (await import("./commands/profile.ts")).profileRotate,
   },
   "profile suspend": {
     summary: "stop a profile from signing",

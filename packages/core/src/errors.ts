@@ -99,6 +99,16 @@ export const ERROR_CODES = {
     retry: false,
     remedy: "Have the issuer's request signed by its authority, then run `sealwright issuer activate`.",
   },
+  ISSUER_GENERATION_WRONG: {
+    kind: "conflict",
+    retry: false,
+    remedy: "The next generation is one above the one that signs now: read the issuer and ask again.",
+  },
+  ISSUER_NOT_PUBLISHED: {
+    kind: "conflict",
+    retry: true,
+    remedy: "Deployers can't know the successor yet: wait for the next publication, or run `sealwright publish`.",
+  },
   ISSUER_CHAIN_MALFORMED: {
     kind: "caller",
     retry: false,

@@ -30,6 +30,8 @@ export interface TufKeys {
 /** A CA key and its certificate (D1). The deployment's root is one too; it signs issuers' certificates and its own CRL. */
 export interface Issuer {
   readonly name: string
+  /** 1 for the first key under this name; each rotation makes the next */
+  readonly generation: number
   /** lower-case hex SHA-256 of the key's SubjectPublicKeyInfo; names the CRL and keys the lists */
   readonly issuerKeyId: string
   readonly key: KeyReference
@@ -39,7 +41,10 @@ export interface Issuer {
   /** certified by an outside authority, whose root is not the deployment's own */
   readonly external: boolean
   readonly notAfter: Date
-  readonly state: "active" | "retired" | "revoked"
+  /** `standby`: certified and published before it signs; `retired`: certifies nothing any more, and what it certified stays good */
+  readonly state: "standby" | "active" | "retired" | "revoked"
+  /** the first publication that has it; of successors alone */
+  readonly firstEpoch: number | undefined
   /** where this issuer's numbering starts; random, so that a number says nothing of volume */
   readonly firstNumber: number
   readonly createdAt: Date
@@ -64,6 +69,7 @@ export interface TimestampAuthority {
 /** An issuer's key before an outside authority has certified it: it signs nothing but its own request. */
 export interface PendingIssuer {
   readonly name: string
+  readonly generation: number
   readonly issuerKeyId: string
   readonly key: KeyReference
   /** PKCS #10, DER */
@@ -99,6 +105,10 @@ export interface Profile {
   /** rises with every change; a lease is bound to it, so that an acknowledged change binds (D3) */
   readonly generation: number
   readonly held: HeldKey | undefined
+  /** what it signed with before its rotations; those signatures stay good */
+  readonly former: FormerAuthority
+  /** the generation that the last rotation replaced; undefined: never rotated */
+  readonly rotatedFrom: number | undefined
   readonly createdAt: Date
   readonly updatedAt: Date
 }
@@ -107,6 +117,15 @@ export interface Profile {
 export interface HeldKey {
   readonly key: KeyReference
   readonly certificate: Uint8Array
+  /** of the issuer that certified it: its numbers are used, also after it was retired */
+  readonly issuerGeneration: number
+}
+
+export interface FormerAuthority {
+  /** names of issuers */
+  readonly issuers: readonly string[]
+  /** certificates of held keys, each with the key id of its issuer */
+  readonly certificates: readonly { readonly certificate: Uint8Array; readonly issuerKeyId: string }[]
 }
 
 /** A block of an issuer's numbers, given to one signer for a short time (D3): the durable intent to sign. */

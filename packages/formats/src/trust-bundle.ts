@@ -30,7 +30,7 @@ export function allRoots({ roots, externalRoots }: TrustBundle): readonly Uint8A
 export interface RegisteredIssuer {
   readonly name: string
   readonly issuerKeyId: string
-  readonly state: "active" | "retired" | "revoked"
+  readonly state: "standby" | "active" | "retired" | "revoked"
   /** DER */
   readonly certificate: Uint8Array
 }
@@ -107,7 +107,7 @@ const registryShape = object({
     object({
       name: slug,
       issuerKeyId: string(64, /^[0-9a-f]{64}$/),
-      state: oneOf("active", "retired", "revoked"),
+      state: oneOf("standby", "active", "retired", "revoked"),
       certificate,
     }),
     10_000,

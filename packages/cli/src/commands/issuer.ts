@@ -1,6 +1,6 @@
 import { utf8, utf8Decode } from "@sealwright/formats/bytes"
 import { pemDecodeLenient, pemEncode } from "@sealwright/formats/pem"
-import { array, openObject, string } from "@sealwright/formats/shape"
+import { array, integer, openObject, string } from "@sealwright/formats/shape"
 import { type Command, SERVICE_OPTIONS } from "../arguments.ts"
 import { openClient } from "../client.ts"
 import { EXIT, usage } from "../exit.ts"
@@ -8,7 +8,7 @@ import { readFileLimited, writeFileWhole } from "../files.ts"
 import { print, table } from "../output.ts"
 
 const issuerShape = openObject(
-  { name: string(48), issuerKeyId: string(64), algorithm: string(40), state: string(20) },
+  { name: string(48), generation: integer(1), issuerKeyId: string(64), algorithm: string(40), state: string(20) },
   { notAfter: string(30), request: string(16_384) },
 )
 const oneShape = openObject({ issuer: issuerShape })
@@ -88,9 +88,56 @@ Example:
   },
 }
 
+export const issuerRotate: Command = {
+  name: "issuer rotate",
+  summary: "make an issuer's successor, or let it take over",
+  help: `
+Usage: sealwright issuer rotate NAME [--algorithm ecdsa-p256-sha256|ecdsa-p384-sha384|rsa-pss-sha384] [--days 1096]
+       sealwright issuer rotate NAME --activate
+
+First makes a new key and certificate under the same name, which the next publication shows; of an issuer that an outside authority certifies, a request for
+\`sealwright issuer activate\`. Then, with --activate, the successor signs and the one before is retired: what it signed stays good, its CRL goes on,
+and deployers do nothing. Offline sites should have a bundle from between the two acts. Safe to repeat.
+
+Examples:
+  sealwright issuer rotate ci-2026
+  sealwright issuer rotate ci-2026 --activate
+`,
+  options: {
+    ...SERVICE_OPTIONS,
+    algorithm: { type: "string" },
+    days: { type: "string" },
+    activate: { type: "boolean" },
+  },
+  positionals: { min: 1, max: 1 },
+  run: async (args) => {
+    const client = openClient(args)
+    const path = `/v1/issuers/${encodeURIComponent(args.positionals[0] ?? "")}`
+    const algorithm = args.text("algorithm")
+    const days = args.whole("days")
+    const takeover = args.flag("activate")
+    if (takeover && (algorithm !== undefined || days !== undefined))
+      throw usage("--activate changes nothing of the successor")
+    const { issuer: current } = oneShape(await client.get(path), "answer")
+    const generation = current.generation + 1
+    const answer = takeover
+      ? await client.send("POST", `${path}/takeover`, { generation })
+      : await client.send("POST", `${path}/rotation`, {
+          generation,
+          ...(algorithm !== undefined && { algorithm }),
+          ...(days !== undefined && { days }),
+        })
+    print(args.flag("json"), answer, () => lines(oneShape(answer, "answer").issuer))
+    return EXIT.done
+  },
+}
+
 function lines(issuer: IssuerAnswer, requestOut?: string): string[] {
-  const { name, algorithm, issuerKeyId, notAfter, request } = issuer
-  if (request === undefined) return [`Issuer ${name} (${algorithm}) until ${notAfter}, key id ${issuerKeyId}`]
+  const { name, generation, state, algorithm, issuerKeyId, notAfter, request } = issuer
+  if (request === undefined)
+    return [
+      `Issuer ${name}, generation ${generation} (${algorithm}), ${state} until ${notAfter}, key id ${issuerKeyId}`,
+    ]
   return [
     `Issuer ${name} (${algorithm}) waits for its certificate, key id ${issuerKeyId}`,
     ...(requestOut === undefined ? [request.trimEnd()] : [`Request for its authority: ${requestOut}`]),
@@ -108,8 +155,15 @@ export const issuerList: Command = {
     const { issuers } = openObject({ issuers: array(issuerShape, 10_000) })(answer, "answer")
     print(args.flag("json"), answer, () =>
       table([
-        ["NAME", "STATE", "ALGORITHM", "UNTIL", "KEY ID"],
-        ...issuers.map((one) => [one.name, one.state, one.algorithm, one.notAfter ?? "-", one.issuerKeyId]),
+        ["NAME", "GENERATION", "STATE", "ALGORITHM", "UNTIL", "KEY ID"],
+        ...issuers.map((one) => [
+          one.name,
+          String(one.generation),
+          one.state,
+          one.algorithm,
+          one.notAfter ?? "-",
+          one.issuerKeyId,
+        ]),
       ]),
     )
     return EXIT.done

@@ -121,6 +121,32 @@ export const profileShow: Command = {
   run: async (args) => show(args, await openClient(args).get(`/v1/profiles/${nameOf(args)}`)),
 }
 
+export const profileRotate: Command = {
+  name: "profile rotate",
+  summary: "give a profile a new key or another issuer",
+  help: `
+Usage: sealwright profile rotate NAME [--issuer OTHER]
+
+Gives a profile with a held key a new key and certificate, by the newest generation of its issuer or by another one; moves a profile with ephemeral keys
+to another issuer. Once this answers, nothing is signed with the old key. What was signed before stays good as long as its certificate does, so old and
+new overlap by themselves, and deployers who trust the root do nothing.
+
+Examples:
+  sealwright profile rotate release
+  sealwright profile rotate release --issuer ci-2027
+`,
+  options: { ...SERVICE_OPTIONS, issuer: { type: "string" } },
+  positionals: { min: 1, max: 1 },
+  run: async (args) => {
+    const client = openClient(args)
+    const path = `/v1/profiles/${nameOf(args)}`
+    const issuer = args.text("issuer")
+    const { profile } = oneShape(await client.get(path), "answer")
+    const rotation = { generation: profile.generation, ...(issuer !== undefined && { issuer }) }
+    return show(args, await client.send("POST", `${path}/rotation`, rotation))
+  },
+}
+
 export const profileSuspend = stateCommand(
   "suspend",
   "stop a profile from signing",

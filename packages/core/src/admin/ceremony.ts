@@ -201,6 +201,7 @@ export function newIssuer(
 ): Issuer {
   return {
     name,
+    generation: 1,
     issuerKeyId: issuerKeyId(ports.digest, key.spki),
     key,
     certificate,
@@ -208,6 +209,7 @@ export function newIssuer(
     external: false,
     notAfter,
     state: "active",
+    firstEpoch: undefined,
     firstNumber: randomStart(ports),
     createdAt,
   }

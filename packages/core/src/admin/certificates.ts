@@ -60,8 +60,8 @@ export function subjectName(names: Names, commonName: string): Uint8Array {
 }
 
 /** Name of an issuing CA. No profile can have it, since a slug has no blanks: a chain in which two certificates share a name is no chain. */
-export function issuerSubject(names: Names, issuer: string): Uint8Array {
-  return subjectName(names, `${issuer} issuing CA`)
+export function issuerSubject(names: Names, issuer: string, generation: number): Uint8Array {
+  return subjectName(names, `${issuer} issuing CA${generation === 1 ? "" : ` ${generation}`}`)
 }
 
 /** A positive random serial for certificates that have no number: roots, issuers, held keys. First byte 0x02..0x7f, never a leaf's 0x01. */
@@ -98,6 +98,7 @@ export async function certifyIssuer(
   name: string,
   notBefore: Date,
   notAfter: Date,
+  generation = 1,
 ): Promise<Uint8Array> {
   refuseOutliving(notAfter, root.notAfter, `issuer ${name}`)
   const tbs = issuingCaTbs({
@@ -106,7 +107,7 @@ export async function certifyIssuer(
     issuer: parseCertificate(root.certificate).subject.der,
     notBefore,
     notAfter,
-    subject: issuerSubject(names, name),
+    subject: issuerSubject(names, name, generation),
     spki: key.spki,
     subjectKeyId: keyIdentifier(ports.digest, key.spki),
     authorityKeyId: authorityKeyId(ports.digest, root),
@@ -146,9 +147,10 @@ export async function requestCertificate(
   key: KeyReference,
   names: Names,
   name: string,
+  generation: number,
 ): Promise<Uint8Array> {
   const extensions = issuingCaRequestExtensions(keyIdentifier(ports.digest, key.spki), 0)
-  const info = csrInfo({ subject: issuerSubject(names, name), spki: key.spki, extensions })
+  const info = csrInfo({ subject: issuerSubject(names, name, generation), spki: key.spki, extensions })
   return assembleCsr(info, key.scheme, await ports.keys.sign(key, info))
 }
 

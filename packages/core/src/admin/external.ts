@@ -4,7 +4,14 @@ import { parseTrustBundle, trustBundleJson } from "@sealwright/formats/trust-bun
 import { ServiceError } from "../errors.ts"
 import { type Actor, auditWrite } from "../ledger/audit.ts"
 import { keys } from "../ledger/keys.ts"
-import { findIssuer, findPendingIssuer, newIssuerWrites, pendingIssuerItem, readDeployment } from "../ledger/trust.ts"
+import {
+  findIssuer,
+  findPendingIssuer,
+  listIssuers,
+  newIssuerWrites,
+  pendingIssuerItem,
+  readDeployment,
+} from "../ledger/trust.ts"
 import { newestTargets, targetsDocumentItem } from "../ledger/tuf-documents.ts"
 import type { Deployment, Issuer, PendingIssuer } from "../model.ts"
 import type { Write } from "../ports.ts"
@@ -35,14 +42,15 @@ export async function requestIssuer(
   const key = await ports.maker.create(`issuer/${name}`, "issuer", algorithm)
   const pending: PendingIssuer = {
     name,
+    generation: 1,
     issuerKeyId: issuerKeyId(ports.digest, key.spki),
     key,
-    request: await requestCertificate(ports, key, deployment, name),
+    request: await requestCertificate(ports, key, deployment, name, 1),
     createdAt: wholeSeconds(ports.clock()),
   }
   const result = await ports.table.transact([
     { put: pendingIssuerItem(pending), if: { absent: true } },
-    { check: keys.issuer(name), if: { absent: true } },
+    { check: keys.issuer(name, 1), if: { absent: true } },
     auditWrite(ports, actor, "issuer.request", `issuer/${name}`),
   ])
   return result.committed ? pending : sameRequest((await findExternal(ports, name)) ?? pending, request)
@@ -64,7 +72,7 @@ function sameRequest(
 }
 
 /**
- * Takes the certificate that an outside authority gave to a pending issuer, with all above it. One transaction makes the issuer, removes the request
+ * Takes the certificate that an outside authority gave to a pending issuer, with all above it; a successor then stands by until it takes over. One transaction makes the issuer, removes the request
  * and, for a root that the trust bundle lacks, adds new TUF targets that list it; it joins the open epoch. Safe to repeat with the same chain.
  * @param chain DER, the issuer's certificate first, the self-signed root last
  * @throws ServiceError ISSUER_UNKNOWN, ALREADY_EXISTS for an issuer that has another certificate, CONTENTION, and as `checkIssuerChain` does
@@ -82,25 +90,36 @@ export async function activateIssuer(
     const now = wholeSeconds(ports.clock())
     const { der, notAfter } = ports.run(checkIssuerChain(chain, pending.key.spki, now))
     const made = newIssuer(ports, name, pending.key, der, chain.slice(1), pending.createdAt, notAfter)
-    const issuer: Issuer = { ...made, external: true }
-    const result = await noteChangeNow(ports.table, [
-      ...newIssuerWrites(issuer),
+    const { generation } = pending
+    const issuer: Issuer = { ...made, external: true, generation, state: generation === 1 ? "active" : "standby" }
+    const trusting = await trustExternalRoot(ports, deployment, chain.at(-1) as Uint8Array, now)
+    const audit = auditWrite(
+      ports,
+      actor,
+      "issuer.activate",
+      `issuer/${name}${generation === 1 ? "" : `@${generation}`}`,
+    )
+    const carriedBy = (epoch: number): Issuer => (generation === 1 ? issuer : { ...issuer, firstEpoch: epoch })
+    const result = await noteChangeNow(ports.table, (epoch) => [
+      ...newIssuerWrites(carriedBy(epoch)),
       { delete: keys.pendingIssuer(name), if: { equals: { issuerKeyId: issuer.issuerKeyId } } },
-      ...(await trustExternalRoot(ports, deployment, chain.at(-1) as Uint8Array, now)),
-      auditWrite(ports, actor, "issuer.activate", `issuer/${name}`),
+      ...trusting,
+      audit,
     ])
-    if (result.committed) return issuer
+    if (result.committed) return carriedBy(result.epoch)
   }
   throw new ServiceError("CONTENTION", `others kept changing issuer ${name} or the trust bundle`)
 }
 
 async function activatedBefore(ports: AdminPorts, name: string, chain: readonly Uint8Array[]): Promise<Issuer> {
-  const issuer = await findIssuer(ports.table, name)
-  if (issuer === undefined) throw new ServiceError("ISSUER_UNKNOWN", `no issuer is named ${name}`)
-  const standing = [issuer.certificate, ...issuer.chain]
-  const same = standing.length === chain.length && standing.every((der, at) => bytesEqual(der, chain[at] as Uint8Array))
-  if (!same) throw new ServiceError("ALREADY_EXISTS", `issuer ${name} has its certificate already`)
-  return issuer
+  const generations = (await listIssuers(ports.table)).filter((issuer) => issuer.name === name)
+  if (generations.length === 0) throw new ServiceError("ISSUER_UNKNOWN", `no issuer is named ${name}`)
+  const same = generations.find(({ certificate, chain: above }) => {
+    const standing = [certificate, ...above]
+    return standing.length === chain.length && standing.every((der, at) => bytesEqual(der, chain[at] as Uint8Array))
+  })
+  if (same === undefined) throw new ServiceError("ALREADY_EXISTS", `issuer ${name} has its certificate already`)
+  return same
 }
 
 /** The write of new targets with this root in the trust bundle; none when the bundle has it. */

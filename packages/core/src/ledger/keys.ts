@@ -4,7 +4,11 @@ import type { Item, Key, QueryRange, Table } from "../ports.ts"
 /** The one table: every item's key, in one place. docs/stores.md tells what each item holds. */
 export const keys = {
   deployment: { pk: "deployment", sk: "deployment" },
-  issuer: (name: string): Key => ({ pk: "issuers", sk: name }),
+  /** one CA key of an issuer; the first generation's item names the one that signs now */
+  issuer: (name: string, generation: number): Key => ({
+    pk: "issuers",
+    sk: generation === 1 ? name : `${name}@${generation}`,
+  }),
   timestampAuthority: (generation: number): Key => ({ pk: "timestamp-authorities", sk: padNumber(generation) }),
   /** an issuer whose key waits for a certificate of an outside authority */
   pendingIssuer: (name: string): Key => ({ pk: "pending-issuers", sk: name }),

@@ -1,5 +1,5 @@
 import { ServiceError } from "../errors.ts"
-import type { Lease, Profile } from "../model.ts"
+import type { Issuer, Lease, Profile } from "../model.ts"
 import { padNumber } from "../names.ts"
 import type { Item, Table, Write } from "../ports.ts"
 import { Attributes } from "./attributes.ts"
@@ -9,14 +9,14 @@ const TAKE_ATTEMPTS = 8
 
 /**
  * Takes the next block of an issuer's numbers (D3). One transaction: it holds only while the profile is active
- * in the generation given and the issuer is active, so a suspend that was acknowledged before is seen.
+ * in the generation given and the issuer in the state that was read, so a suspend that was acknowledged before is seen.
  * @returns undefined when the profile or the issuer changed: read them again
  * @throws ServiceError CONTENTION when others kept taking numbers first
  */
 export async function takeLease(
   table: Table,
   profile: Profile,
-  issuer: { readonly name: string; readonly issuerKeyId: string },
+  issuer: Pick<Issuer, "name" | "generation" | "issuerKeyId" | "state">,
   block: { readonly size: number; readonly nonce: Uint8Array; readonly now: Date; readonly lifetimeSec: number },
 ): Promise<Lease | undefined> {
   for (let attempt = 0; attempt < TAKE_ATTEMPTS; attempt++) {
@@ -42,7 +42,7 @@ export async function takeLease(
         if: { equals: { next: first } },
       },
       { check: keys.profile(profile.name), if: { equals: { generation: profile.generation, state: "active" } } },
-      { check: keys.issuer(issuer.name), if: { equals: { state: "active" } } },
+      { check: keys.issuer(issuer.name, issuer.generation), if: { equals: { state: issuer.state } } },
       { put: leaseItem(lease), if: { absent: true } },
       {
         put: {

@@ -49,6 +49,7 @@ export async function findDeployment(table: Table): Promise<Deployment | undefin
 function issuerAttributes(issuer: Issuer): { readonly [name: string]: Item[string] } {
   return {
     name: issuer.name,
+    generation: issuer.generation,
     issuerKeyId: issuer.issuerKeyId,
     key: keyAttributes(issuer.key),
     certificate: issuer.certificate,
@@ -56,6 +57,7 @@ function issuerAttributes(issuer: Issuer): { readonly [name: string]: Item[strin
     notAfter: issuer.notAfter.toISOString(),
     ...(issuer.external && { external: true }),
     state: issuer.state,
+    ...(issuer.firstEpoch !== undefined && { firstEpoch: issuer.firstEpoch }),
     firstNumber: issuer.firstNumber,
     createdAt: issuer.createdAt.toISOString(),
   }
@@ -64,6 +66,7 @@ function issuerAttributes(issuer: Issuer): { readonly [name: string]: Item[strin
 function issuerFrom(attributes: Attributes): Issuer {
   return {
     name: attributes.text("name"),
+    generation: attributes.number("generation"),
     issuerKeyId: attributes.text("issuerKeyId"),
     key: keyFrom(attributes.map("key")),
     certificate: attributes.bytes("certificate"),
@@ -71,6 +74,7 @@ function issuerFrom(attributes: Attributes): Issuer {
     notAfter: attributes.date("notAfter"),
     external: attributes.has("external") && attributes.flag("external"),
     state: attributes.text("state") as Issuer["state"],
+    firstEpoch: attributes.optionalNumber("firstEpoch"),
     firstNumber: attributes.number("firstNumber"),
     createdAt: attributes.date("createdAt"),
   }
@@ -79,14 +83,69 @@ function issuerFrom(attributes: Attributes): Issuer {
 /** A new issuer and the start of its numbering, for one transaction. */
 export function newIssuerWrites(issuer: Issuer): Write[] {
   return [
-    { put: { ...keys.issuer(issuer.name), ...issuerAttributes(issuer) }, if: { absent: true } },
+    { put: { ...keys.issuer(issuer.name, issuer.generation), ...issuerAttributes(issuer) }, if: { absent: true } },
     { put: { ...keys.numbers(issuer.issuerKeyId), next: issuer.firstNumber }, if: { absent: true } },
   ]
 }
 
+/** The generation that signs now. */
 export async function findIssuer(table: Table, name: string): Promise<Issuer | undefined> {
-  const item = await table.get(keys.issuer(name))
+  const item = await table.get(keys.issuer(name, 1))
+  if (item === undefined) return undefined
+  const first = Attributes.of(item)
+  const current = first.optionalNumber("current")
+  return current === undefined ? issuerFrom(first) : await findGeneration(table, name, current)
+}
+
+export async function findGeneration(table: Table, name: string, generation: number): Promise<Issuer | undefined> {
+  const item = await table.get(keys.issuer(name, generation))
   return item && issuerFrom(Attributes.of(item))
+}
+
+/** The issuer that a profile signs under: of a held key the one that certified it, else the one that signs now. @throws ServiceError as `readIssuer` */
+export async function readIssuerOf(table: Table, { issuer, held }: Profile): Promise<Issuer> {
+  if (held === undefined) return await readIssuer(table, issuer)
+  const found = await findGeneration(table, issuer, held.issuerGeneration)
+  if (found === undefined)
+    throw new ServiceError("ISSUER_UNKNOWN", `no generation ${held.issuerGeneration} of ${issuer}`)
+  return found
+}
+
+/**
+ * Lets a successor take over: one transaction's writes. They hold only while the successor stands by and the one before is in the state that was read.
+ * @param current the generation that signs until now
+ */
+export function takeOverWrites(current: Issuer, successor: Issuer): Write[] {
+  const { name } = current
+  const pointer = {
+    set: { current: successor.generation },
+    if: current.generation === 1 ? { lacks: ["current"] } : { equals: { current: current.generation } },
+  }
+  const retire = current.state === "active" ? { state: "retired" } : {}
+  const first = keys.issuer(name, 1)
+  return [
+    {
+      update: keys.issuer(name, successor.generation),
+      set: { state: "active" },
+      if: { equals: { state: "standby", issuerKeyId: successor.issuerKeyId } },
+    },
+    ...(current.generation === 1
+      ? [
+          {
+            update: first,
+            set: { ...pointer.set, ...retire },
+            if: { ...pointer.if, equals: { state: current.state } },
+          },
+        ]
+      : [
+          { update: first, ...pointer },
+          {
+            update: keys.issuer(name, current.generation),
+            set: { state: current.state, ...retire },
+            if: { equals: { state: current.state } },
+          },
+        ]),
+  ]
 }
 
 /** @throws ServiceError ISSUER_UNKNOWN; ISSUER_PENDING for one that no authority has certified yet */
@@ -102,6 +161,7 @@ export function pendingIssuerItem(pending: PendingIssuer): Item {
   return {
     ...keys.pendingIssuer(pending.name),
     name: pending.name,
+    generation: pending.generation,
     issuerKeyId: pending.issuerKeyId,
     key: keyAttributes(pending.key),
     request: pending.request,
@@ -113,6 +173,7 @@ function pendingFrom(item: Item): PendingIssuer {
   const attributes = Attributes.of(item)
   return {
     name: attributes.text("name"),
+    generation: attributes.number("generation"),
     issuerKeyId: attributes.text("issuerKeyId"),
     key: keyFrom(attributes.map("key")),
     request: attributes.bytes("request"),
@@ -149,7 +210,14 @@ export function profileItem(profile: Profile): Item {
       allowList: profile.allowList,
       state: profile.state,
       generation: profile.generation,
-      held: held && { ...keyAttributes(held.key), certificate: held.certificate },
+      held: held && {
+        ...keyAttributes(held.key),
+        certificate: held.certificate,
+        issuerGeneration: held.issuerGeneration,
+      },
+      formerIssuers: [...profile.former.issuers],
+      formerCertificates: profile.former.certificates.map((one) => ({ ...one })),
+      rotatedFrom: profile.rotatedFrom,
       createdAt: profile.createdAt.toISOString(),
       updatedAt: profile.updatedAt.toISOString(),
     }),
@@ -171,7 +239,19 @@ function profileFrom(item: Item): Profile {
     allowList: attributes.flag("allowList"),
     state: attributes.text("state") as Profile["state"],
     generation: attributes.number("generation"),
-    held: held && { key: keyFrom(held), certificate: held.bytes("certificate") },
+    held: held && {
+      key: keyFrom(held),
+      certificate: held.bytes("certificate"),
+      issuerGeneration: held.number("issuerGeneration"),
+    },
+    former: {
+      issuers: attributes.texts("formerIssuers"),
+      certificates: attributes.maps("formerCertificates").map((one) => ({
+        certificate: one.bytes("certificate"),
+        issuerKeyId: one.text("issuerKeyId"),
+      })),
+    },
+    rotatedFrom: attributes.optionalNumber("rotatedFrom"),
     createdAt: attributes.date("createdAt"),
     updatedAt: attributes.date("updatedAt"),
   }

@@ -18,7 +18,7 @@ export type ExpiryLevel = (typeof EXPIRY_LEVELS)[number]
 
 /** One thing that ends. */
 export interface Expiry {
-  /** `root`, `issuer/<name>`, `profile/<name>`, `timestamp-authority`, `tuf/<role>` */
+  /** `root`, `issuer/<name>` (`@<generation>` from the second on), `profile/<name>`, `timestamp-authority`, `tuf/<role>` */
   readonly name: string
   readonly at: Date
   /** `people` must renew it in time; a `publication` renews it by itself; of what is `finished` nothing new comes, so its end hurts nobody */
@@ -56,7 +56,7 @@ export async function listExpiries(table: Table): Promise<Expiry[]> {
   const ends: Expiry[] = [{ name: "root", at: deployment.root.notAfter, renewedBy: "people" }]
   for (const issuer of await listIssuers(table))
     if (issuer.issuerKeyId !== deployment.root.issuerKeyId)
-      ends.push({ name: `issuer/${issuer.name}`, at: issuer.notAfter, renewedBy: renewerOf(issuer) })
+      ends.push({ name: nameOf(issuer), at: issuer.notAfter, renewedBy: renewerOf(issuer) })
   for (const { name, held, state } of await listProfiles(table))
     if (held !== undefined) {
       const { notAfter } = parseCertificate(held.certificate)
@@ -77,7 +77,11 @@ export async function listExpiries(table: Table): Promise<Expiry[]> {
 }
 
 function renewerOf({ state }: Issuer): Expiry["renewedBy"] {
-  return state === "active" ? "people" : "finished"
+  return state === "active" || state === "standby" ? "people" : "finished"
+}
+
+function nameOf({ name, generation }: Issuer): string {
+  return `issuer/${name}${generation === 1 ? "" : `@${generation}`}`
 }
 
 /** What ends first of all that people must renew in time. @returns undefined before the ceremony */

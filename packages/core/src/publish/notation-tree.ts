@@ -1,7 +1,7 @@
 import { base64Encode } from "@sealwright/formats/bytes"
 import type { JsonObject } from "@sealwright/formats/strict-json"
 import { crlUrl } from "../admin/certificates.ts"
-import type { Deployment } from "../model.ts"
+import type { Deployment, Profile } from "../model.ts"
 import type { Snapshot } from "./snapshot.ts"
 
 const NOTATION_TREE_TYPE = "application/vnd.sealwright.notation-tree.v1+json"
@@ -14,13 +14,14 @@ const TRUST_STORE = "sealwright"
  */
 export function notationTree(snapshot: Snapshot): JsonObject {
   const { deployment, issuers } = snapshot
-  const externalStores = issuers
-    .filter(({ external }) => external)
-    .map((issuer) => ({
-      type: STORE_TYPE,
-      name: externalStore(issuer.name),
-      certificates: issuer.chain.slice(-1).map(base64Encode),
-    }))
+  const roots = new Map<string, Set<string>>()
+  for (const { name, chain } of issuers.filter(({ external }) => external))
+    roots.set(name, new Set([...(roots.get(name) ?? []), ...chain.slice(-1).map(base64Encode)]))
+  const externalStores = [...roots].map(([name, certificates]) => ({
+    type: STORE_TYPE,
+    name: externalStore(name),
+    certificates: [...certificates],
+  }))
   return {
     mediaType: NOTATION_TREE_TYPE,
     epoch: snapshot.epoch,
@@ -46,9 +47,9 @@ function externalStore(issuer: string): string {
  */
 function trustPolicy({ deployment, profiles, issuers }: Snapshot): JsonObject {
   const external = new Set(issuers.filter((issuer) => issuer.external).map(({ name }) => name))
-  const stores = new Map(
-    profiles.map(({ name, issuer }) => [name, external.has(issuer) ? externalStore(issuer) : TRUST_STORE]),
-  )
+  const storesOf = ({ issuer, former }: Profile) =>
+    [issuer, ...former.issuers].map((name) => (external.has(name) ? externalStore(name) : TRUST_STORE))
+  const stores = new Map(profiles.map((profile) => [profile.name, storesOf(profile)]))
   const byRepository = new Map<string, string[]>()
   for (const profile of profiles) {
     if (profile.state === "revoked") continue
@@ -70,7 +71,9 @@ function trustPolicy({ deployment, profiles, issuers }: Snapshot): JsonObject {
       name,
       registryScopes: repositories,
       signatureVerification: { level: "strict" },
-      trustStores: [...new Set(trusted.map((profile) => `${STORE_TYPE}:${stores.get(profile)}`))],
+      trustStores: [...new Set(trusted.flatMap((profile) => stores.get(profile) ?? []))].map(
+        (store) => `${STORE_TYPE}:${store}`,
+      ),
       trustedIdentities: trusted.map((profile) => identity(deployment, profile)),
     })),
   }

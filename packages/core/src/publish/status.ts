@@ -17,6 +17,7 @@ export type LoadLevel = "ok" | "soon" | "full"
 /** How much of an issuer's life is used up. */
 export interface IssuerLoad {
   readonly name: string
+  readonly generation: number
   readonly issuerKeyId: string
   readonly state: Issuer["state"]
   /** numbers given out, void ones among them: certificates are no more */
@@ -57,10 +58,18 @@ export async function readStatus(table: Table, now: Date): Promise<Status | unde
   }))
   const crls = head.committed === 0 ? undefined : (await readCommit(table, head.committed))?.crls
   const issuers: IssuerLoad[] = []
-  for (const { name, issuerKeyId, state, firstNumber } of await listIssuers(table)) {
+  for (const { name, generation, issuerKeyId, state, firstNumber } of await listIssuers(table)) {
     const certificates = (await nextNumber(table, issuerKeyId)) - firstNumber
     const revoked = crls?.get(issuerKeyId)?.entryCount ?? 0
-    issuers.push({ name, issuerKeyId, state, certificates, revoked, level: loadLevel(certificates, revoked) })
+    issuers.push({
+      name,
+      generation,
+      issuerKeyId,
+      state,
+      certificates,
+      revoked,
+      level: loadLevel(certificates, revoked),
+    })
   }
   const worst = Math.max(0, ...expiries.map(({ level }) => EXPIRY_LEVELS.indexOf(level)))
   const level = EXPIRY_LEVELS[worst] as ExpiryLevel

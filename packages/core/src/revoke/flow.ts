@@ -168,23 +168,20 @@ async function resolveCertificate(ports: RevokePorts, thumbprint: string): Promi
   const matches = (der: Uint8Array) => hexEncode(ports.digest("sha256", der)) === thumbprint
   const issuer = issuers.find(({ certificate }) => matches(certificate))
   if (issuer !== undefined) return { kind: "issuer", issuer: issuer.name, issuerKeyId: issuer.issuerKeyId }
+  const certified = (certificate: Uint8Array, issuerKeyId: string): RevocationTarget => ({
+    kind: "certificate",
+    thumbprint,
+    issuerKeyId,
+    serialHex: hexEncode(parseCertificate(certificate).serialBytes),
+  })
   const authority = (await listTimestampAuthorities(ports.table)).find(({ certificate }) => matches(certificate))
-  if (authority !== undefined)
-    return {
-      kind: "certificate",
-      thumbprint,
-      issuerKeyId: root.issuerKeyId,
-      serialHex: hexEncode(parseCertificate(authority.certificate).serialBytes),
-    }
-  for (const { held, issuer: name } of await listProfiles(ports.table)) {
+  if (authority !== undefined) return certified(authority.certificate, root.issuerKeyId)
+  for (const { held, former, issuer: name } of await listProfiles(ports.table)) {
+    const earlier = former.certificates.find(({ certificate }) => matches(certificate))
+    if (earlier !== undefined) return certified(earlier.certificate, earlier.issuerKeyId)
     if (held === undefined || !matches(held.certificate)) continue
-    const issuerKeyId = issuers.find((candidate) => candidate.name === name)?.issuerKeyId ?? root.issuerKeyId
-    return {
-      kind: "certificate",
-      thumbprint,
-      issuerKeyId,
-      serialHex: hexEncode(parseCertificate(held.certificate).serialBytes),
-    }
+    const by = issuers.find((one) => one.name === name && one.generation === held.issuerGeneration)
+    return certified(held.certificate, by?.issuerKeyId ?? root.issuerKeyId)
   }
   const foreign = await findForeignCertificate(ports.table, thumbprint)
   if (foreign !== undefined) return { kind: "certificate", thumbprint, ...foreign }
@@ -200,8 +197,13 @@ async function forbid(ports: RevokePorts, revocation: Revocation, now: Date): Pr
       return []
     case "artifact":
       return [{ update: keys.artifact(target.digest), set: { deniedBy: revocation.id } }]
-    case "issuer":
-      return [{ update: keys.issuer(target.issuer), set: { state: "revoked" }, if: { exists: true } }]
+    case "issuer": {
+      const generation = (await listIssuers(table)).find(
+        ({ issuerKeyId }) => issuerKeyId === target.issuerKeyId,
+      )?.generation
+      if (generation === undefined) throw new ServiceError("ISSUER_UNKNOWN", `no issuer key ${target.issuerKeyId}`)
+      return [{ update: keys.issuer(target.issuer, generation), set: { state: "revoked" }, if: { exists: true } }]
+    }
     case "profile":
       return changeState(await readProfile(table, target.profile), "revoked", now)
     case "certificate": {

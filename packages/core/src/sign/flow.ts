@@ -90,7 +90,7 @@ export function createSigner(ports: SignPorts): Signer {
     const now = wholeSeconds(clock())
     const check = ({ profile, issuer }: Standing) => {
       authorizeCaller(profile, request.principal)
-      requireActiveIssuer(issuer)
+      requireActiveIssuer(issuer, profile)
       planExpiry(profile, request.expiresAt, now)
     }
     const known = await pool.standing(request.profile, false)
@@ -111,7 +111,7 @@ export function createSigner(ports: SignPorts): Signer {
     for (let attempt = 0; attempt < LEASE_ATTEMPTS; attempt++) {
       const standing = await pool.standing(request.profile, attempt > 0)
       authorizeCaller(standing.profile, request.principal)
-      requireActiveIssuer(standing.issuer)
+      requireActiveIssuer(standing.issuer, standing.profile)
       for (const subject of pending) authorizeSubject(standing.profile, subject)
       const grant = await pool.take(standing, pending.length)
       if (grant === undefined) continue

@@ -1,5 +1,5 @@
 import { takeLease } from "../ledger/leases.ts"
-import { readDeployment, readIssuer, readProfile } from "../ledger/trust.ts"
+import { readDeployment, readIssuerOf, readProfile } from "../ledger/trust.ts"
 import type { Deployment, Issuer, Lease, Profile } from "../model.ts"
 import type { Clock, RandomBytes, Table } from "../ports.ts"
 import { LEASE_LIFETIME_SEC, nextLeaseSize } from "./rules.ts"
@@ -55,9 +55,11 @@ export function createLeasePool(ports: {
     if (known !== undefined && !fresh) return known.standing
     const deployment = await readDeployment(table)
     const profile = await readProfile(table, name)
-    const issuer = await readIssuer(table, profile.issuer)
+    const issuer = await readIssuerOf(table, profile)
     const same =
-      known?.standing.profile.generation === profile.generation && known.standing.issuer.state === issuer.state
+      known?.standing.profile.generation === profile.generation &&
+      known.standing.issuer.issuerKeyId === issuer.issuerKeyId &&
+      known.standing.issuer.state === issuer.state
     if (known !== undefined && same) return known.standing
     const next = { deployment, profile, issuer }
     held.set(name, { standing: next, lease: undefined, handedOut: 0 })

@@ -30,9 +30,13 @@ export function authorizeCaller(profile: Profile, principal: string): void {
   if (profile.state === "revoked") throw new ServiceError("PROFILE_REVOKED", `profile ${profile.name} is revoked`)
 }
 
-/** @throws ServiceError ISSUER_NOT_ACTIVE */
-export function requireActiveIssuer(issuer: Issuer): void {
-  if (issuer.state !== "active") throw new ServiceError("ISSUER_NOT_ACTIVE", `issuer ${issuer.name} is ${issuer.state}`)
+/**
+ * A retired issuer certifies nothing any more; a key that it certified before goes on until its certificate ends or the profile is rotated.
+ * @throws ServiceError ISSUER_NOT_ACTIVE
+ */
+export function requireActiveIssuer(issuer: Issuer, { keyMode }: Profile): void {
+  const fit = issuer.state === "active" || (issuer.state === "retired" && keyMode === "held")
+  if (!fit) throw new ServiceError("ISSUER_NOT_ACTIVE", `issuer ${issuer.name} is ${issuer.state}`)
 }
 
 /**

@@ -1,0 +1,38 @@
+import { utf8 } from "@sealwright/formats/bytes"
+import { BUNDLE_MARKER, BUNDLE_TYPE, openBundle } from "@sealwright/verifier/bundle"
+import { runSync } from "@sealwright/verifier/node-crypto"
+import { loadTrustPolicy } from "@sealwright/verifier/trust-policy"
+import type { Verdict } from "@sealwright/verifier/verdict"
+import { verify } from "@sealwright/verifier/verify"
+import { type createService, NAMES } from "./service.ts"
+
+/** What a deployer decides of an image of net-monitor who took the first TUF root over and trusts whatever roots the trust bundle has. */
+export function verdictOf(
+  service: ReturnType<typeof createService>,
+  envelope: Uint8Array,
+  digest: string,
+  profile = "release",
+): Verdict {
+  const objects = service.memory.objects.dump()
+  const marker = utf8(JSON.stringify({ mediaType: BUNDLE_TYPE }))
+  const now = service.ports.clock()
+  const trusted = runSync(
+    openBundle({
+      read: (path) => (path === BUNDLE_MARKER ? marker : objects.get(path)?.bytes),
+      pinnedRoot: objects.get("tuf/1.root.json")?.bytes ?? new Uint8Array(0),
+      now,
+    }),
+  )
+  const policy = {
+    trustPolicy: {
+      trustStore: [{ trustedRoots: [{ root: NAMES.tufUrl }] }],
+      trustedIdentities: [`${profile}@${NAMES.identityHost}`],
+    },
+  }
+  const loaded = loadTrustPolicy(utf8(JSON.stringify(policy)), () => undefined)
+  if (!loaded.ok || !trusted.ok) throw new Error("no policy or no bundle")
+  const reference = "registry.wabbit-networks.io/net-monitor:v1"
+  return runSync(
+    verify({ artifact: { digest }, envelopes: [envelope], policy: loaded.policy, trusted, now, reference }),
+  )
+}
