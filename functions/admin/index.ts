@@ -3,6 +3,7 @@ import { openDynamoTable } from "@sealwright/adapters/dynamodb"
 import { openKmsKeyMaker, openKmsKeys } from "@sealwright/adapters/kms"
 import { openInvoke } from "@sealwright/adapters/lambda"
 import { clock, digest, randomBytes } from "@sealwright/adapters/platform"
+import { serviceKeys } from "@sealwright/adapters/service-keys"
 import { createIssuer, holdCeremony } from "@sealwright/core/admin/ceremony"
 import { activateIssuer, requestIssuer } from "@sealwright/core/admin/external"
 import {
@@ -36,21 +37,22 @@ import {
   takeoverSchema,
   timestampAuthoritySchema,
 } from "../http/schemas.ts"
-import { readSettings } from "../http/settings.ts"
+import { readSettings, readTokenSettings } from "../http/settings.ts"
 import { deploymentView, issuerView, profileView, timestampAuthorityView } from "../http/views.ts"
 import { wakePublisher } from "../http/wake-publisher.ts"
 
 const settings = readSettings(process.env, "table", "stack", "keyPolicy", "publishFunction")
 const table = openDynamoTable(settings.table)
 const invoke = openInvoke()
+const homes = serviceKeys(openKmsKeys(), readTokenSettings(process.env))
 const ports = {
   table,
   clock,
   random: randomBytes,
   digest,
-  keys: openKmsKeys(),
+  keys: homes.keys,
   run: runSync,
-  maker: openKmsKeyMaker({ stack: settings.stack, policy: settings.keyPolicy }),
+  maker: homes.withMaker(openKmsKeyMaker({ stack: settings.stack, policy: settings.keyPolicy })),
 }
 
 const BELOW_ROOT =

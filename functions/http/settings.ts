@@ -1,3 +1,5 @@
+import type { TokenSettings } from "@sealwright/adapters/service-keys"
+
 /** What the deployment tells a function through its environment. */
 export interface Settings {
   readonly table: string
@@ -37,4 +39,23 @@ export function readSettings<const Name extends keyof Settings>(
       return [name, value]
     }),
   ) as Pick<Settings, Name>
+}
+
+const TOKEN_VARIABLES = {
+  module: "SEALWRIGHT_PKCS11_MODULE",
+  packageFolder: "SEALWRIGHT_PKCS11_PACKAGES",
+  tokenLabel: "SEALWRIGHT_PKCS11_TOKEN",
+  pin: "SEALWRIGHT_PKCS11_PIN",
+} as const satisfies Record<keyof TokenSettings, string>
+
+/**
+ * The PKCS #11 token that keys live on; undefined when all live in KMS.
+ * @throws Error when only some of its variables are set
+ */
+export function readTokenSettings(env: { readonly [name: string]: string | undefined }): TokenSettings | undefined {
+  const set = Object.entries(TOKEN_VARIABLES).filter(([, variable]) => env[variable])
+  if (set.length === 0) return undefined
+  const missing = Object.values(TOKEN_VARIABLES).find((variable) => !env[variable])
+  if (missing !== undefined) throw new Error(`${missing} is not set`)
+  return Object.fromEntries(set.map(([name, variable]) => [name, env[variable]])) as unknown as TokenSettings
 }

@@ -1,8 +1,8 @@
 import middy from "@middy/core"
 import { openDynamoTable } from "@sealwright/adapters/dynamodb"
-import { makeEphemeralKey } from "@sealwright/adapters/ephemeral-key"
 import { openKmsKeys } from "@sealwright/adapters/kms"
 import { clock, digest, randomBytes } from "@sealwright/adapters/platform"
+import { serviceKeys } from "@sealwright/adapters/service-keys"
 import type { Actor } from "@sealwright/core/ledger/audit"
 import { recordRefusal } from "@sealwright/core/records/refusals"
 import { createSigner, type SignRequest } from "@sealwright/core/sign/flow"
@@ -11,12 +11,13 @@ import { type ApiEvent, bodyDigest, bodyOf, callerOf, idempotencyKeyOf, pathPara
 import { problemResponses } from "../http/problem-responses.ts"
 import { problemOf, type Reply, reply } from "../http/reply.ts"
 import { check, dateOf, signBatchSchema, signOneSchema } from "../http/schemas.ts"
-import { readSettings } from "../http/settings.ts"
+import { readSettings, readTokenSettings } from "../http/settings.ts"
 import { signatureView } from "../http/views.ts"
 
 const settings = readSettings(process.env, "table")
 const table = openDynamoTable(settings.table)
-const ports = { table, clock, random: randomBytes, digest, keys: openKmsKeys(), makeEphemeralKey, run: runSync }
+const { keys, makeEphemeralKey } = serviceKeys(openKmsKeys(), readTokenSettings(process.env))
+const ports = { table, clock, random: randomBytes, digest, keys, makeEphemeralKey, run: runSync }
 const sign = createSigner(ports)
 
 export const handler = middy<ApiEvent, Reply>()

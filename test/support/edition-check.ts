@@ -97,7 +97,7 @@ export function checkSuccessor(before: ListJson, after: ListJson): string[] {
 }
 
 export function ruleName({ kind, profile, issuer, thumbprint }: RuleJson): string {
-  return `${kind}:${profile ?? issuer ?? thumbprint}`
+  return `${kind}:${thumbprint ?? profile ?? issuer}`
 }
 
 function sha256(bytes: Uint8Array): string {
