@@ -25,9 +25,9 @@ const TOKEN = "bench"
  * @param root of the project. @returns undefined where SoftHSM or graphene-pk11 is not installed
  */
 export async function pkcs11Figures(root: string): Promise<Figure[] | undefined> {
-  const installed = join(root, ".clients", "softhsm")
-  if (!existsSync(installed) || !existsSync(join(PACKAGE_FOLDER, "node_modules/pkcs11js/build"))) return undefined
-  const softHsm = openSoftHsm(installed)
+  const library = join(root, ".clients/softhsm/libsofthsm2.so")
+  if (!existsSync(library) || !existsSync(join(PACKAGE_FOLDER, "node_modules/pkcs11js/build"))) return undefined
+  const softHsm = openSoftHsm(library)
   try {
     await softHsm.addToken(TOKEN)
     const cryptoki = await loadCryptoki(softHsm.module, PACKAGE_FOLDER)

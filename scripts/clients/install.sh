@@ -9,13 +9,22 @@ set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 root="$(cd "$here/../.." && pwd)"
 clients="$root/.clients"
-names=(notation python npm java softhsm graphene)
+names=(notation python npm java softhsm tpm2 graphene)
 
 notation_version=1.3.2-2
 notation_module=github.com/notaryproject/notation/cmd/notation@v1.3.2
 notation_sha256_amd64=f99975ecb56869b85290b30322167d1392e7f7d4eebb40a8bec4386bb95a6789
 notation_sha256_arm64=
 softhsm_packages=(softhsm2=2.6.1-2.1 softhsm2-common=2.6.1-2.1 libsofthsm2=2.6.1-2.1 p11-kit=0.24.1-2 p11-kit-modules=0.24.1-2 libp11-kit0=0.24.1-2)
+tpm2_packages=(
+  swtpm=0.7.1-1.3 swtpm-libs=0.7.1-1.3 libtpms0=0.9.2-3.1+deb12u1 libjson-glib-1.0-0=1.6.6-1 tpm2-abrmd=3.0.0-1 tpm2-tools=5.4-1
+  libtss2-tcti-tabrmd0=3.0.0-1 libtss2-tcti-swtpm0=3.2.1-3 libtss2-tctildr0=3.2.1-3 libtss2-esys-3.0.2-0=3.2.1-3
+  libtss2-fapi1=3.2.1-3 libtss2-mu0=3.2.1-3 libtss2-rc0=3.2.1-3 libtss2-sys1=3.2.1-3
+  libtpm2-pkcs11-1=1.9.0-0.1+deb12u1 libtpm2-pkcs11-tools=1.9.0-0.1+deb12u1 python3-tpm2-pkcs11-tools=1.9.0-0.1+deb12u1
+  python3-tpm2-pytss=1.2.0-3 python3-asn1crypto=1.5.1-2 python3-bcrypt=3.2.2-1 python3-pyasn1=0.4.8-3+deb12u2
+  python3-pyasn1-modules=0.2.8-1 python3-packaging=23.0-1 python3-cffi-backend=1.15.1-5+b1
+  python3-cryptography=38.0.4-3+deb12u1 python3-yaml=6.0-3+b2
+)
 
 has() { command -v "$1" >/dev/null 2>&1; }
 
@@ -27,6 +36,7 @@ stamp() {
     npm) sha256sum <"$here/npm/package-lock.json" | cut -c1-64 ;;
     java) echo 17 ;;
     softhsm) echo "${softhsm_packages[*]}" ;;
+    tpm2) echo "${tpm2_packages[*]}" ;;
     graphene) sha256sum <"$here/graphene/package-lock.json" | cut -c1-64 ;;
   esac
 }
@@ -108,16 +118,33 @@ install_java() {
   [ "${version:-0}" -ge 17 ] || { echo "java $version is too old: 17 or newer is needed"; return 1; }
 }
 
+# bookworm_into NAME PACKAGE=VERSION...: unpacked beside the system, below .clients/NAME.
+bookworm_into() {
+  local name="$1" folder deb
+  shift
+  folder="$(mktemp -d)"
+  debian_download bookworm "$folder" "$@" || { rm -rf "$folder"; return 1; }
+  for deb in "$folder"/*.deb; do dpkg -x "$deb" "$clients/$name"; done
+  rm -rf "$folder"
+}
+
 # A PKCS #11 module in software, and p11-kit, which puts a module behind a socket.
 install_softhsm() {
-  local folder deb
-  folder="$(mktemp -d)"
-  debian_download bookworm "$folder" "${softhsm_packages[@]}" || { rm -rf "$folder"; return 1; }
-  for deb in "$folder"/*.deb; do dpkg -x "$deb" "$clients/softhsm"; done
-  rm -rf "$folder"
+  bookworm_into softhsm "${softhsm_packages[@]}"
   ln -sf "$(cd "$clients/softhsm" && echo usr/lib/*/softhsm/libsofthsm2.so)" "$clients/softhsm/libsofthsm2.so"
   ln -sf "$(cd "$clients/softhsm" && echo usr/lib/*/pkcs11/p11-kit-client.so)" "$clients/softhsm/p11-kit-client.so"
   "$clients/softhsm/usr/bin/softhsm2-util" --version >/dev/null
+}
+
+# A second PKCS #11 module, over a TPM 2.0 in software: a token that is hardware elsewhere. Its tool is Debian's Python.
+install_tpm2() {
+  bookworm_into tpm2 "${tpm2_packages[@]}"
+  ln -sf "$(cd "$clients/tpm2" && echo usr/lib/*/pkcs11/libtpm2_pkcs11.so)" "$clients/tpm2/libtpm2_pkcs11.so"
+  local libraries
+  libraries="$(echo "$clients"/tpm2/usr/lib/*-linux-gnu)"
+  export LD_LIBRARY_PATH="$libraries:$libraries/swtpm" PYTHONPATH="$clients/tpm2/usr/lib/python3/dist-packages"
+  "$clients/tpm2/usr/bin/swtpm" --version >/dev/null
+  /usr/bin/python3 -W ignore "$clients/tpm2/usr/bin/tpm2_ptool" --help >/dev/null
 }
 
 # The one package here whose native part is compiled: it needs a C++ compiler, Python and Node's headers. It uses Node-API, so any Node's headers do.
@@ -143,6 +170,7 @@ print_versions() {
   line java "$(java -version 2>&1 | head -1 | grep version || true)"
   line softhsm2 "$("$clients/softhsm/usr/bin/softhsm2-util" --version 2>/dev/null || true)"
   line p11-kit "$(sed -nE 's/.* p11-kit=([^ ]+).*/\1/p' "$clients/softhsm/.installed" 2>/dev/null || true)"
+  line tpm2-pkcs11 "$(sed -nE 's/.* libtpm2-pkcs11-1=([^ ]+).*/\1/p' "$clients/tpm2/.installed" 2>/dev/null || true)"
   line graphene-pk11 "$(node -e "require('$clients/graphene/node_modules/graphene-pk11'); console.log(require('$clients/graphene/node_modules/graphene-pk11/package.json').version)" 2>/dev/null || true)"
   line tuf-js "$(node -p "require('$root/node_modules/tuf-js/package.json').version" 2>/dev/null || true)"
 }

@@ -47,13 +47,13 @@ function privateKeyOf(cryptoki: Cryptoki, tokenLabel: string, keyId: string) {
   return { session, object }
 }
 
-withClients("R1: keys in SoftHSM", ["softhsm", "graphene-pk11", "notation"], (installed, _, notation) => {
+withClients("R1: keys in SoftHSM", ["softhsm", "graphene-pk11", "notation"], (library, _, notation) => {
   let softHsm: SoftHsm
   let cryptoki: Cryptoki
   let home: Pkcs11Home
 
   beforeAll(async () => {
-    softHsm = openSoftHsm(installed)
+    softHsm = openSoftHsm(library)
     await softHsm.addToken("sealwright")
     await softHsm.addToken("wrong PIN")
     for (let i = 0; i < 2; i++) await softHsm.addToken("twice")
@@ -202,12 +202,12 @@ function within(home: KeyHome, prefix: string): KeyHome {
   return { ...home, create: (name, purpose, scheme) => home.create(`${prefix}/${name}`, purpose, scheme) }
 }
 
-withClients("R1: a token behind a socket", ["softhsm", "graphene-pk11"], (installed) => {
+withClients("R1: a token behind a socket", ["softhsm", "graphene-pk11"], (library) => {
   let softHsm: SoftHsm
   let server: Awaited<ReturnType<SoftHsm["serve"]>>
 
   beforeAll(async () => {
-    softHsm = openSoftHsm(installed)
+    softHsm = openSoftHsm(library)
     await softHsm.addToken("remote")
     server = await softHsm.serve("remote")
   })

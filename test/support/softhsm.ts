@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { dirname, join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import type { Cryptoki } from "@sealwright/adapters/pkcs11/cryptoki"
 import { PROJECT, run } from "./clients.ts"
@@ -30,10 +30,10 @@ export interface P11KitServer {
   restart(): Promise<void>
 }
 
-/** @param installed folder that the packages of SoftHSM and p11-kit are unpacked in */
-export function openSoftHsm(installed: string): SoftHsm {
+/** @param module SoftHSM's library, in the folder that its packages and p11-kit's are unpacked in */
+export function openSoftHsm(module: string): SoftHsm {
+  const installed = dirname(module)
   const folder = mkdtempSync(join(tmpdir(), "sealwright-softhsm-"))
-  const module = join(installed, "libsofthsm2.so")
   const tokens = join(folder, "tokens")
   const configuration = join(folder, "softhsm2.conf")
   mkdirSync(tokens)

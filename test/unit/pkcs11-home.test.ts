@@ -9,7 +9,7 @@ import { runSync } from "@sealwright/verifier/node-crypto"
 import { verifySignature } from "@sealwright/verifier/requests"
 import { describe, expect, test } from "vitest"
 import { keysContract } from "../contracts/keys-contract.ts"
-import { createFakeTokenStore, FakeCryptoki, objectsOf, PIN } from "../support/fakes-cryptoki.ts"
+import { createFakeTokenStore, FakeCryptoki, FakeError, objectsOf, PIN } from "../support/fakes-cryptoki.ts"
 
 const P256 = "ecdsa-p256-sha256"
 const MESSAGE = utf8("message")
@@ -206,6 +206,16 @@ describe("algorithms that a token lacks", () => {
     const key = await home.create("b", "issuer", P256)
     expect(verifies(key, await home.sign(key, MESSAGE))).toBe(true)
   })
+})
+
+test("a token without session objects has no keys for one act, and its other keys sign", async () => {
+  const { home, cryptoki } = await open()
+  cryptoki.before = (call) => {
+    if (call === "C_GenerateKeyPair") throw new FakeError("ATTRIBUTE_VALUE_INVALID")
+  }
+  await expect(home.makeEphemeralKey(P256)).rejects.toThrow(withCode("ALGORITHM_UNSUPPORTED"))
+  const key = await home.create("a", "issuer", P256)
+  expect(verifies(key, await home.sign(key, MESSAGE))).toBe(true)
 })
 
 test("closing ends sessions and the module; the last of two homes over one module does", async () => {

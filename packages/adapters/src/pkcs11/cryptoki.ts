@@ -68,6 +68,8 @@ export function isCryptokiError(error: unknown): error is CryptokiError {
 /** Return values (PKCS #11 v2.40 §5.1) that this home tells apart. */
 export const CKR = {
   GENERAL_ERROR: 0x5,
+  ATTRIBUTE_TYPE_INVALID: 0x12,
+  ATTRIBUTE_VALUE_INVALID: 0x13,
   DEVICE_ERROR: 0x30,
   DEVICE_MEMORY: 0x31,
   DEVICE_REMOVED: 0x32,
@@ -86,8 +88,11 @@ export const CKR = {
   SESSION_CLOSED: 0xb0,
   SESSION_HANDLE_INVALID: 0xb3,
   SLOT_ID_INVALID: 0x3,
+  TEMPLATE_INCOMPLETE: 0xd0,
+  TEMPLATE_INCONSISTENT: 0xd1,
   TOKEN_NOT_PRESENT: 0xe0,
   TOKEN_NOT_RECOGNIZED: 0xe1,
+  TOKEN_WRITE_PROTECTED: 0xe2,
   USER_ALREADY_LOGGED_IN: 0x100,
   USER_NOT_LOGGED_IN: 0x101,
   CURVE_NOT_SUPPORTED: 0x140,
@@ -125,7 +130,6 @@ export const CKA = {
   DECRYPT: 0x105,
   UNWRAP: 0x107,
   SIGN: 0x108,
-  VERIFY: 0x10a,
   DERIVE: 0x10c,
   MODULUS: 0x120,
   MODULUS_BITS: 0x121,

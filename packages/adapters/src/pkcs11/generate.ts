@@ -10,7 +10,8 @@ export interface KeyName {
 }
 
 /**
- * Makes a key pair whose private half never leaves the token: sensitive, not extractable, for signing alone.
+ * Makes a key pair whose private half never leaves the token: sensitive, not extractable, for signing alone. Nothing is said of what the public half
+ * may do: it is used outside, and tpm2-pkcs11 finds CKA_VERIFY at odds with a private key that does not decrypt.
  *
  * An RSA pair is made on a thread, since it takes seconds. So is everything that stays. A pair on a curve for one act takes a token about as long as a
  * signature, and pkcs11js loses the memory of its templates at each call on a thread (its issue 120), which a service that signs all day can't
@@ -37,7 +38,6 @@ export async function generate(
     { type: CKA.CLASS, value: CKO.PUBLIC_KEY },
     ...common,
     { type: CKA.PRIVATE, value: false },
-    { type: CKA.VERIFY, value: true },
     ...publicAttributes,
   ]
   const privateTemplate = [

@@ -123,7 +123,7 @@ export async function createPkcs11Home(cryptoki: Cryptoki, settings: Pkcs11Setti
    * random pause. A key is answered only by whoever found it alone after making it, so that two never answer different keys.
    */
   async function createOnce(name: string, scheme: SignatureScheme): Promise<KeyReference | undefined> {
-    return await token.write(async (session) => {
+    return await token.use(async (session) => {
       const [pair, ...others] = findKeyPairs(cryptoki, session, { label: name })
       if (others.length > 0) return undefined
       if (pair !== undefined) return existing(session, pair, scheme)

@@ -105,19 +105,6 @@ export class Token {
     })
   }
 
-  /** Makes calls that need a session which may write token objects; it is closed after them. */
-  write<T>(act: (session: Session) => Promise<T>, timeoutMs: number): Promise<T> {
-    return this.use(async ({ slot, generation }) => {
-      const handle = this.cryptoki.C_OpenSession(slot, CKF.SERIAL_SESSION | CKF.RW_SESSION)
-      const session = sessionOf(handle, slot, generation)
-      try {
-        return await act(session)
-      } finally {
-        this.#close(session)
-      }
-    }, timeoutMs)
-  }
-
   /** Closes a session, or has it closed when its present call ends, and so ends what lives in it. */
   doom(session: Session): void {
     session.doomed = true
@@ -183,7 +170,7 @@ export class Token {
     const idle = this.#idle.pop()
     if (idle !== undefined) return idle
     const slot = this.#findSlot(generation)
-    const handle = this.cryptoki.C_OpenSession(slot, CKF.SERIAL_SESSION)
+    const handle = this.cryptoki.C_OpenSession(slot, CKF.SERIAL_SESSION | CKF.RW_SESSION)
     const session = sessionOf(handle, slot, generation)
     try {
       if (!CKS_USER.has(this.cryptoki.C_GetSessionInfo(handle).state))
