@@ -71,6 +71,9 @@ export interface NotaryJws {
 
 export interface SigningFields {
   readonly scheme: SignatureScheme
+  /** default: the signing authority's */
+  readonly signingScheme?: SigningScheme
+  /** under `notary.x509` the signer's own claim, beside which a timestamp proves the time */
   readonly authenticSigningTime: Date
   /** after the signing time */
   readonly expiry?: Date
@@ -89,7 +92,7 @@ export interface UnsignedEnvelope {
 }
 
 /**
- * Builds what the leaf key signs, under the signing-authority scheme; equal fields give equal bytes.
+ * Builds what the leaf key signs; equal fields give equal bytes.
  * @throws FormatError ALGORITHM_UNSUPPORTED for a scheme that Notary has no name for; ENVELOPE_MALFORMED when the expiry is not after the signing time
  */
 export function unsignedEnvelope(fields: SigningFields): UnsignedEnvelope {
@@ -97,16 +100,18 @@ export function unsignedEnvelope(fields: SigningFields): UnsignedEnvelope {
   if (!NOTARY_SCHEMES.has(schemeRow(scheme).jose)) throw unsupported(`no Notary signatures with ${scheme}`)
   if (expiry !== undefined && formatTime(expiry) <= formatTime(authenticSigningTime))
     throw malformed("an expiry that is not after the signing time")
-  const crit: string[] = [HEADER.authenticSigningTime]
+  const signingScheme = fields.signingScheme ?? "notary.x509.signingAuthority"
+  const authority = signingScheme === "notary.x509.signingAuthority"
+  const crit: string[] = authority ? [HEADER.authenticSigningTime] : []
   if (expiry !== undefined) crit.push(HEADER.expiry)
   crit.push(HEADER.signingScheme)
   const header = {
     alg: schemeRow(scheme).jose,
     cty: PAYLOAD_TYPE,
     crit,
-    [HEADER.authenticSigningTime]: formatTime(authenticSigningTime),
+    [authority ? HEADER.authenticSigningTime : HEADER.signingTime]: formatTime(authenticSigningTime),
     ...(expiry === undefined ? {} : { [HEADER.expiry]: formatTime(expiry) }),
-    [HEADER.signingScheme]: "notary.x509.signingAuthority" satisfies SigningScheme,
+    [HEADER.signingScheme]: signingScheme,
     [HEADER.issuer]: hexEncode(sealwright.issuerKeyId),
     [HEADER.number]: sealwright.number.toString(),
     [HEADER.serial]: hexEncode(sealwright.serial),
@@ -132,6 +137,7 @@ export function encodePayload(target: Descriptor): Uint8Array {
  * The envelope, JSON, ready to be stored or pushed.
  * @param signature over `signingInput`, as signers return it: ECDSA in DER
  * @param chain DER certificates, leaf first, self-signed root last
+ * @param timestampToken over `rawSignature`, DER
  * @throws FormatError SIGNATURE_MALFORMED
  */
 export function assembleEnvelope(
@@ -139,17 +145,27 @@ export function assembleEnvelope(
   signature: Uint8Array,
   chain: readonly Uint8Array[],
   signingAgent: string,
+  timestampToken?: Uint8Array,
 ): Uint8Array {
-  const { fieldBytes } = schemeRow(unsigned.scheme)
-  const raw = fieldBytes === undefined ? signature : ecdsaDerToRaw(signature, fieldBytes)
+  const raw = rawSignature(unsigned.scheme, signature)
   return utf8(
     JSON.stringify({
       payload: unsigned.payload,
       protected: unsigned.protected,
-      header: { x5c: chain.map(base64Encode), [HEADER.signingAgent]: signingAgent },
+      header: {
+        x5c: chain.map(base64Encode),
+        ...(timestampToken && { [HEADER.timestampSignature]: base64Encode(timestampToken) }),
+        [HEADER.signingAgent]: signingAgent,
+      },
       signature: base64urlEncode(raw),
     }),
   )
+}
+
+/** The signature as an envelope has it and as a timestamp covers it: ECDSA as r‖s, RSA-PSS as it is. @throws FormatError SIGNATURE_MALFORMED */
+export function rawSignature(scheme: SignatureScheme, signature: Uint8Array): Uint8Array {
+  const { fieldBytes } = schemeRow(scheme)
+  return fieldBytes === undefined ? signature : ecdsaDerToRaw(signature, fieldBytes)
 }
 
 const NOTARY_SCHEMES: ReadonlyMap<string, SignatureScheme> = new Map(
