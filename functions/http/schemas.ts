@@ -1,5 +1,5 @@
 import { ServiceError } from "@sealwright/core/errors"
-import { CRL_REASONS } from "@sealwright/core/model"
+import { CRL_REASONS, TIMESTAMP_MODES } from "@sealwright/core/model"
 import { SLUG, ULID } from "@sealwright/core/names"
 import { MAX_SUBJECTS } from "@sealwright/core/sign/rules"
 import { FormatError } from "@sealwright/formats/errors"
@@ -88,6 +88,7 @@ export const profileSchema = v.strictObject({
   expirySec: v.optional(expirySec),
   leafLifetimeSec: v.optional(leafLifetimeSec, 600),
   allowList: v.optional(v.boolean(), false),
+  timestamp: v.optional(v.picklist(TIMESTAMP_MODES), "none"),
 })
 
 export const profileChangeSchema = v.strictObject({

@@ -3,6 +3,7 @@ import { openDynamoTable } from "@sealwright/adapters/dynamodb"
 import { makeEphemeralKey } from "@sealwright/adapters/ephemeral-key"
 import { openKmsKeys } from "@sealwright/adapters/kms"
 import { clock, digest, randomBytes } from "@sealwright/adapters/platform"
+import { openTimestamper } from "@sealwright/adapters/timestamper"
 import type { Actor } from "@sealwright/core/ledger/audit"
 import { recordRefusal } from "@sealwright/core/records/refusals"
 import { createSigner, type SignRequest } from "@sealwright/core/sign/flow"
@@ -14,9 +15,18 @@ import { check, dateOf, signBatchSchema, signOneSchema } from "../http/schemas.t
 import { readSettings } from "../http/settings.ts"
 import { signatureView } from "../http/views.ts"
 
-const settings = readSettings(process.env, "table")
+const settings = readSettings(process.env, "table", "timestampFunction")
 const table = openDynamoTable(settings.table)
-const ports = { table, clock, random: randomBytes, digest, keys: openKmsKeys(), makeEphemeralKey, run: runSync }
+const ports = {
+  table,
+  clock,
+  random: randomBytes,
+  digest,
+  keys: openKmsKeys(),
+  makeEphemeralKey,
+  timestamper: openTimestamper(settings.timestampFunction),
+  run: runSync,
+}
 const sign = createSigner(ports)
 
 export const handler = middy<ApiEvent, Reply>()

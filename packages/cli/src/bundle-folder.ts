@@ -98,17 +98,22 @@ const statement = object({
   trustStores: array(string(100), 10, 1),
   trustedIdentities: array(string(1000), 10_000, 1),
 })
-const treeShape = openObject({
-  mediaType: string(100, /^application\/vnd\.sealwright\.notation-tree\.v1\+json$/),
-  epoch: integer(1),
-  trustPolicy: object({ version: string(10), trustPolicies: array(statement, 10_000) }),
-  trustStore: object({
-    type: string(20, /^signingAuthority$/),
-    name: string(64, /^[A-Za-z0-9_.-]+$/),
-    certificates: array(string(21_848), 32, 1),
-  }),
-  crls: array(object({ url: string(2048, /^http:\/\//), target: string(100, /^lists\/[0-9a-f]{64}\.crl$/) }), 10_001),
-})
+const certificates = array(string(21_848), 32, 1)
+const storeName = string(64, /^[A-Za-z0-9_.-]+$/)
+const treeShape = openObject(
+  {
+    mediaType: string(100, /^application\/vnd\.sealwright\.notation-tree\.v1\+json$/),
+    epoch: integer(1),
+    trustPolicy: object({ version: string(10), trustPolicies: array(statement, 10_000) }),
+    trustStore: object({
+      type: string(20, /^signingAuthority$/),
+      name: storeName,
+      certificates,
+    }),
+    crls: array(object({ url: string(2048, /^http:\/\//), target: string(100, /^lists\/[0-9a-f]{64}\.crl$/) }), 10_001),
+  },
+  { timestampStore: object({ name: storeName, certificates }) },
+)
 
 export type NotationTree = ReturnType<typeof treeShape>
 
@@ -130,11 +135,21 @@ export function writeNotationTree(
   tree: Uint8Array,
   crlOf: (target: string) => Uint8Array | undefined,
 ): void {
-  const { trustPolicy, trustStore, crls } = parseNotationTree(tree)
+  const { trustPolicy, trustStore, timestampStore, crls } = parseNotationTree(tree)
   const config = join(folder, "notation/config/notation")
-  const store = join(config, "truststore/x509", trustStore.type, trustStore.name)
-  for (const [i, certificate] of trustStore.certificates.entries())
-    writeFileWhole(join(store, `root-${i + 1}.crt`), utf8(pemEncode("CERTIFICATE", base64Decode(certificate))))
+  const writeStore = (type: string, name: string, roots: readonly string[]) => {
+    for (const [i, root] of roots.entries())
+      writeFileWhole(
+        join(config, "truststore/x509", type, name, `root-${i + 1}.crt`),
+        utf8(pemEncode("CERTIFICATE", base64Decode(root))),
+      )
+  }
+  writeStore(trustStore.type, trustStore.name, trustStore.certificates)
+  if (timestampStore !== undefined) {
+    // Signatures with a timestamp are of the scheme whose roots notation looks for under `ca`.
+    writeStore("ca", trustStore.name, trustStore.certificates)
+    writeStore("tsa", timestampStore.name, timestampStore.certificates)
+  }
   for (const { url, target } of crls) {
     const crl = crlOf(target)
     if (crl === undefined) continue

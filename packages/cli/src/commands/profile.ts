@@ -16,6 +16,7 @@ const profileShape = openObject({
   state: string(20),
   generation: integer(1),
   allowList: boolean,
+  timestamp: string(20),
 })
 const oneShape = openObject({ profile: profileShape })
 type ProfileAnswer = ReturnType<typeof profileShape>
@@ -34,11 +35,12 @@ export const profileCreate: Command = {
   help: `
 Usage: sealwright profile create NAME --issuer ISSUER --principal ARN... --repository SCOPE...
          [--key-mode ephemeral|held] [--algorithm ecdsa-p256-sha256|ecdsa-p384-sha384|rsa-pss-sha384]
-         [--expiry 365d] [--leaf-lifetime 10m] [--allow-list]
+         [--expiry 365d] [--leaf-lifetime 10m] [--allow-list] [--timestamp none|own]
 
 A principal is arn:aws:iam::{account}:role/{name}. A scope is registry/repository, or registry/path/* for all below it.
 Key mode \`ephemeral\` (the default) makes a key and certificate for every signature, so that each can be revoked by stock clients;
-\`held\` signs with the profile's own key. Safe to repeat.
+\`held\` signs with the profile's own key. With \`--timestamp own\` every signature carries a token of the deployment's timestamp authority, and is of the scheme
+notary.x509; otherwise the signature says its own time, for which the service vouches (notary.x509.signingAuthority). Safe to repeat.
 
 Example:
   sealwright profile create release --issuer ci-2026 --principal arn:aws:iam::111122223333:role/pipeline \\
@@ -50,11 +52,13 @@ Example:
     "key-mode": { type: "string" },
     algorithm: { type: "string" },
     "allow-list": { type: "boolean" },
+    timestamp: { type: "string" },
   },
   positionals: { min: 1, max: 1 },
   run: async (args) => {
     const keyMode = args.text("key-mode")
     const algorithm = args.text("algorithm")
+    const timestamp = args.text("timestamp")
     const answer = await openClient(args).send("POST", "/v1/profiles", {
       name: nameOf(args),
       issuer: args.required("issuer"),
@@ -62,6 +66,7 @@ Example:
       ...(keyMode !== undefined && { keyMode }),
       ...(algorithm !== undefined && { algorithm }),
       ...(args.flag("allow-list") && { allowList: true }),
+      ...(timestamp !== undefined && { timestamp }),
     })
     return show(args, answer)
   },
@@ -213,5 +218,6 @@ function lines(profile: ProfileAnswer): string[] {
     ...profile.principals.map((principal) => `  signer      ${principal}`),
     ...profile.repositories.map((repository) => `  repository  ${repository}`),
     ...(profile.allowList ? ["  keeps an allow list"] : []),
+    ...(profile.timestamp === "own" ? ["  timestamps every signature"] : []),
   ]
 }

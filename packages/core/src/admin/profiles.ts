@@ -3,21 +3,29 @@ import { type Actor, auditWrite } from "../ledger/audit.ts"
 import { keys } from "../ledger/keys.ts"
 import { settleLease, unsettledLeases } from "../ledger/leases.ts"
 import { findProfile, profileItem, readDeployment, readIssuer, readProfile, replaceProfile } from "../ledger/trust.ts"
-import type { HeldKey, Issuer, Profile, ProfileAlgorithm } from "../model.ts"
+import type { HeldKey, Issuer, Profile } from "../model.ts"
 import { isPrincipal, isScope, SLUG } from "../names.ts"
 import type { Table, Write } from "../ports.ts"
 import { noteChangeNow } from "../publish/changes.ts"
-import { wholeSeconds } from "../sign/rules.ts"
+import { leafStart, wholeSeconds } from "../sign/rules.ts"
 import type { AdminPorts } from "./ceremony.ts"
 import { certifyLeaf, randomSerial } from "./certificates.ts"
 
 /** What a profile's creator decides. */
 export type ProfileSettings = Pick<
   Profile,
-  "issuer" | "keyMode" | "algorithm" | "principals" | "repositories" | "expirySec" | "leafLifetimeSec" | "allowList"
+  | "issuer"
+  | "keyMode"
+  | "algorithm"
+  | "principals"
+  | "repositories"
+  | "expirySec"
+  | "leafLifetimeSec"
+  | "allowList"
+  | "timestamp"
 >
 
-/** What may change after creation; key mode, algorithm and issuer are changed by a rotation. */
+/** What may change after creation; key mode, algorithm and issuer are changed by a rotation, timestamps by a new profile. */
 export type ProfileChange = Partial<
   Pick<ProfileSettings, "principals" | "repositories" | "expirySec" | "leafLifetimeSec" | "allowList">
 >
@@ -40,9 +48,7 @@ export async function createProfile(
   if (issuer.state !== "active") throw new ServiceError("ISSUER_NOT_ACTIVE", `issuer ${issuer.name} is ${issuer.state}`)
   const now = wholeSeconds(ports.clock())
   const held =
-    settings.keyMode === "held"
-      ? await makeHeldKey(ports, deployment, issuer, name, settings.algorithm, now)
-      : undefined
+    settings.keyMode === "held" ? await makeHeldKey(ports, deployment, issuer, name, settings, now) : undefined
   const profile: Profile = { name, ...settings, state: "active", generation: 1, held, createdAt: now, updatedAt: now }
   const result = await noteChangeNow(ports.table, [
     { put: profileItem(profile), if: { absent: true } },
@@ -60,7 +66,7 @@ async function makeHeldKey(
   deployment: Parameters<typeof certifyLeaf>[2],
   issuer: Issuer,
   profile: string,
-  algorithm: ProfileAlgorithm,
+  { algorithm, timestamp }: ProfileSettings,
   now: Date,
 ): Promise<HeldKey> {
   const key = await ports.maker.create(`held/${profile}`, "held", algorithm)
@@ -68,7 +74,7 @@ async function makeHeldKey(
     profile,
     serial: randomSerial(ports.random),
     spki: key.spki,
-    notBefore: now,
+    notBefore: leafStart(timestamp, now),
     notAfter: issuer.notAfter,
   })
   return { key, certificate }
@@ -90,7 +96,7 @@ function checkLists(settings: ProfileChange): void {
 }
 
 function sameSettings(profile: Profile, settings: ProfileSettings): Profile {
-  const names = ["issuer", "keyMode", "algorithm", "expirySec", "leafLifetimeSec", "allowList"] as const
+  const names = ["issuer", "keyMode", "algorithm", "expirySec", "leafLifetimeSec", "allowList", "timestamp"] as const
   const lists = ["principals", "repositories"] as const
   const same =
     names.every((name) => profile[name] === settings[name]) &&

@@ -22,6 +22,9 @@ export function notationTree(snapshot: Snapshot): JsonObject {
       name: TRUST_STORE,
       certificates: [base64Encode(deployment.root.certificate)],
     },
+    ...(snapshot.profiles.some(isStamped) && {
+      timestampStore: { name: TRUST_STORE, certificates: [base64Encode(deployment.root.certificate)] },
+    }),
     crls: [deployment.root, ...issuers].map(({ issuerKeyId }) => ({
       url: crlUrl(deployment.crlHost, issuerKeyId),
       target: `lists/${issuerKeyId}.crl`,
@@ -29,11 +32,20 @@ export function notationTree(snapshot: Snapshot): JsonObject {
   }
 }
 
+const STORES = [`signingAuthority:${TRUST_STORE}`]
+/** notation picks the store by the signature's scheme; with a store of timestamp roots it takes no `notary.x509` signature without a token. */
+const STAMPED_STORES = [...STORES, `ca:${TRUST_STORE}`, `tsa:${TRUST_STORE}`]
+
+function isStamped({ timestamp }: Profile): boolean {
+  return timestamp === "own"
+}
+
 /**
  * One statement for each set of profiles that share repositories: notation takes a repository in one statement only. Scopes that end
  * in `/*` are left out: notation knows exact repositories alone. A statement trusts exactly its profiles' identities.
  */
 function trustPolicy(deployment: Deployment, profiles: readonly Profile[]): JsonObject {
+  const stamped = new Set(profiles.filter(isStamped).map(({ name }) => name))
   const byRepository = new Map<string, string[]>()
   for (const profile of profiles) {
     if (profile.state === "revoked") continue
@@ -55,7 +67,7 @@ function trustPolicy(deployment: Deployment, profiles: readonly Profile[]): Json
       name,
       registryScopes: repositories,
       signatureVerification: { level: "strict" },
-      trustStores: [`signingAuthority:${TRUST_STORE}`],
+      trustStores: trusted.some((profile) => stamped.has(profile)) ? STAMPED_STORES : STORES,
       trustedIdentities: trusted.map((profile) => identity(deployment, profile)),
     })),
   }

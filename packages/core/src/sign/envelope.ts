@@ -1,20 +1,21 @@
-import type { SignatureScheme } from "@sealwright/formats/algorithms"
+import { type SignatureScheme, schemeRow } from "@sealwright/formats/algorithms"
 import { bytesEqual, hexDecode, hexEncode } from "@sealwright/formats/bytes"
 import { leafSerial, leafSerialInput } from "@sealwright/formats/leaf-serial"
-import { assembleEnvelope, unsignedEnvelope } from "@sealwright/formats/notary-jws"
+import { assembleEnvelope, rawSignature, unsignedEnvelope } from "@sealwright/formats/notary-jws"
 import { JWS_MEDIA_TYPE } from "@sealwright/formats/oci-notary"
-import { parseCertificate } from "@sealwright/formats/x509"
+import { type Certificate, parseCertificate } from "@sealwright/formats/x509"
 import { verifySignature } from "@sealwright/verifier/requests"
 import { certifyLeaf } from "../admin/certificates.ts"
 import { ServiceError } from "../errors.ts"
 import type { Envelope } from "../model.ts"
 import type { Digest, MakeEphemeralKey, RunStep, SigningKeys } from "../ports.ts"
 import type { Grant } from "./leases.ts"
-import { planLeafEnd, type SubjectRequest } from "./rules.ts"
+import { leafStart, planLeafEnd, type SubjectRequest } from "./rules.ts"
+import { type StampPorts, stampSignature } from "./timestamp.ts"
 
 const SIGNING_AGENT = "sealwright/0.1.0"
 
-export interface EnvelopePorts {
+export interface EnvelopePorts extends StampPorts {
   readonly keys: SigningKeys
   readonly makeEphemeralKey: MakeEphemeralKey
   readonly digest: Digest
@@ -38,8 +39,8 @@ interface Leaf {
 
 /**
  * One signature on one subject under one number (D2): with `ephemeral`, a fresh key certified by the issuer; with `held`, the
- * profile's own key under its shared certificate. One call to the key service either way.
- * @throws ServiceError SIGNER_UNAVAILABLE, KEY_NOT_USABLE, ISSUER_NOT_ACTIVE, SIGNATURE_SELF_CHECK_FAILED
+ * profile's own key under its shared certificate. One call to the key service either way; a timestamp is the authority's own.
+ * @throws ServiceError TIMESTAMP_UNAVAILABLE, SIGNER_UNAVAILABLE, KEY_NOT_USABLE, ISSUER_NOT_ACTIVE, SIGNATURE_SELF_CHECK_FAILED
  */
 export async function makeSignature(
   ports: EnvelopePorts,
@@ -54,15 +55,18 @@ export async function makeSignature(
     grant.standing.profile.keyMode === "held"
       ? heldLeaf(ports, grant, signedAt)
       : await freshLeaf(ports, grant, number, signedAt)
+  const stamped = grant.standing.profile.timestamp === "own"
   const unsigned = unsignedEnvelope({
     scheme: leaf.scheme,
+    ...(stamped && { signingScheme: "notary.x509" }),
     authenticSigningTime: signedAt,
     ...(expiresAt && { expiry: expiresAt }),
     target: { mediaType: subject.mediaType, digest: subject.digest, size: subject.size },
     sealwright: { issuerKeyId: hexDecode(issuer.issuerKeyId), serial: leaf.serial, number },
   })
   const signature = await leaf.sign(unsigned.signingInput)
-  selfCheck(ports, grant, leaf, unsigned.signingInput, signature)
+  const certificate = selfCheck(ports, grant, leaf, unsigned.signingInput, signature)
+  const token = stamped ? await timestampOf(ports, grant, leaf.scheme, signature, certificate) : undefined
   return {
     envelope: {
       format: "notary-jws",
@@ -72,6 +76,7 @@ export async function makeSignature(
         signature,
         [leaf.certificate, issuer.certificate, ...issuer.chain],
         SIGNING_AGENT,
+        token,
       ),
     },
     serialHex: hexEncode(leaf.serial),
@@ -88,7 +93,7 @@ async function freshLeaf(ports: EnvelopePorts, grant: Grant, number: number, sig
     profile: profile.name,
     serial,
     spki: key.spki,
-    notBefore: signedAt,
+    notBefore: leafStart(profile.timestamp, signedAt),
     notAfter,
   })
   return { certificate, serial, spki: key.spki, scheme: key.scheme, notAfter, sign: (message) => key.sign(message) }
@@ -111,7 +116,13 @@ function heldLeaf(ports: EnvelopePorts, grant: Grant, signedAt: Date): Leaf {
 }
 
 /** Both signatures verify, and the leaf is the one that was meant: a faulty key service must not get a signature out. */
-function selfCheck(ports: EnvelopePorts, grant: Grant, leaf: Leaf, message: Uint8Array, signature: Uint8Array): void {
+function selfCheck(
+  ports: EnvelopePorts,
+  grant: Grant,
+  leaf: Leaf,
+  message: Uint8Array,
+  signature: Uint8Array,
+): Certificate {
   const certificate = parseCertificate(leaf.certificate)
   const { issuer } = grant.standing
   const sound =
@@ -119,4 +130,19 @@ function selfCheck(ports: EnvelopePorts, grant: Grant, leaf: Leaf, message: Uint
     ports.run(verifySignature(leaf.scheme, leaf.spki, message, signature)) &&
     ports.run(verifySignature(issuer.key.scheme, issuer.key.spki, certificate.tbs, certificate.signature))
   if (!sound) throw new ServiceError("SIGNATURE_SELF_CHECK_FAILED", `profile ${grant.standing.profile.name}`)
+  return certificate
+}
+
+/** No signature of such a profile leaves without its token. */
+function timestampOf(
+  ports: EnvelopePorts,
+  { standing: { deployment, issuer } }: Grant,
+  scheme: SignatureScheme,
+  signature: Uint8Array,
+  leaf: Certificate,
+): Promise<Uint8Array> {
+  const { hash } = schemeRow(scheme)
+  if (hash === undefined) throw new ServiceError("KEY_NOT_USABLE", `no timestamps over ${scheme}`)
+  const certificates = [leaf, parseCertificate(issuer.certificate)]
+  return stampSignature(ports, deployment.root.certificate, hash, rawSignature(scheme, signature), certificates)
 }
