@@ -1,5 +1,5 @@
 import { ServiceError } from "@sealwright/core/errors"
-import { CRL_REASONS, KEY_MODES } from "@sealwright/core/model"
+import { CRL_REASONS, KEY_MODES, TIMESTAMP_MODES } from "@sealwright/core/model"
 import { SLUG, ULID } from "@sealwright/core/names"
 import { MAX_FOREIGN_ENVELOPE_BYTES } from "@sealwright/core/records/foreign"
 import { MAX_SUBJECTS } from "@sealwright/core/sign/rules"
@@ -124,6 +124,7 @@ export const profileSchema = v.strictObject({
   leafLifetimeSec: v.optional(leafLifetimeSec, 600),
   allowList: v.optional(v.boolean(), false),
   allowRootIssuer: v.optional(v.boolean(), false),
+  timestamp: v.optional(v.picklist(TIMESTAMP_MODES), "none"),
 })
 
 export const profileChangeSchema = v.strictObject({

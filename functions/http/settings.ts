@@ -8,6 +8,7 @@ export interface Settings {
   readonly stack: string
   readonly publishFunction: string
   readonly crlFunction: string
+  readonly timestampFunction: string
   /** policy of keys made at run time, JSON */
   readonly keyPolicy: string
   /** the only policy of the timestamp authority, dotted */
@@ -20,6 +21,7 @@ const VARIABLES = {
   stack: "SEALWRIGHT_STACK",
   publishFunction: "SEALWRIGHT_PUBLISH_FUNCTION",
   crlFunction: "SEALWRIGHT_CRL_FUNCTION",
+  timestampFunction: "SEALWRIGHT_TIMESTAMP_FUNCTION",
   keyPolicy: "SEALWRIGHT_KEY_POLICY",
   timestampPolicy: "SEALWRIGHT_TIMESTAMP_POLICY",
 } as const satisfies Record<keyof Settings, string>

@@ -72,6 +72,7 @@ export function profileView(profile: Profile) {
     ...(profile.expirySec !== undefined && { expirySec: profile.expirySec }),
     leafLifetimeSec: profile.leafLifetimeSec,
     allowList: profile.allowList,
+    timestamp: profile.timestamp,
     state: profile.state,
     generation: profile.generation,
     ...(profile.held && { certificate: pemEncode("CERTIFICATE", profile.held.certificate) }),

@@ -3,6 +3,7 @@ import { openDynamoTable } from "@sealwright/adapters/dynamodb"
 import { openKmsKeys } from "@sealwright/adapters/kms"
 import { clock, digest, randomBytes } from "@sealwright/adapters/platform"
 import { serviceKeys } from "@sealwright/adapters/service-keys"
+import { openTimestamper } from "@sealwright/adapters/timestamper"
 import type { Actor } from "@sealwright/core/ledger/audit"
 import { recordRefusal } from "@sealwright/core/records/refusals"
 import { createSigner, type SignRequest } from "@sealwright/core/sign/flow"
@@ -14,10 +15,17 @@ import { check, dateOf, signBatchSchema, signOneSchema } from "../http/schemas.t
 import { readSettings, readTokenSettings } from "../http/settings.ts"
 import { signatureView } from "../http/views.ts"
 
-const settings = readSettings(process.env, "table")
+const settings = readSettings(process.env, "table", "timestampFunction")
 const table = openDynamoTable(settings.table)
-const { keys, makeEphemeralKey } = serviceKeys(openKmsKeys(), readTokenSettings(process.env))
-const ports = { table, clock, random: randomBytes, digest, keys, makeEphemeralKey, run: runSync }
+const ports = {
+  table,
+  clock,
+  random: randomBytes,
+  digest,
+  ...serviceKeys(openKmsKeys(), readTokenSettings(process.env)),
+  timestamper: openTimestamper(settings.timestampFunction),
+  run: runSync,
+}
 const sign = createSigner(ports)
 
 export const handler = middy<ApiEvent, Reply>()

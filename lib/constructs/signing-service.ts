@@ -160,6 +160,8 @@ export class SigningService extends Construct {
 
     for (const caller of [revoke, admin]) grantInvoke(caller, publish)
     grantInvoke(publish, crl)
+    // The right to ask, not the key: who signs can't date back.
+    grantInvoke(sign, timestamp)
   }
 
   #attach(home: Pkcs11KeyHome): HsmAttachment {
@@ -199,6 +201,7 @@ export class SigningService extends Construct {
     set("SEALWRIGHT_PUBLISH_FUNCTION", publish.function.functionName, revoke, admin)
     set("SEALWRIGHT_CRL_FUNCTION", crl.function.functionName, publish)
     set("SEALWRIGHT_KEY_POLICY", this.keys.policyJson([sign, admin, publish, crl, timestamp], admin), admin)
+    set("SEALWRIGHT_TIMESTAMP_FUNCTION", timestamp.function.functionName, sign)
     set("SEALWRIGHT_TIMESTAMP_POLICY", timestampPolicy, timestamp)
   }
 

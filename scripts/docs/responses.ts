@@ -100,6 +100,7 @@ export const COMPONENTS = {
       expirySec: whole,
       leafLifetimeSec: whole,
       allowList: flag,
+      timestamp: { enum: ["none", "own"] },
       state: { enum: ["active", "suspended", "revoked"] },
       generation: { ...whole, description: "rises with every change" },
       certificate: { ...pem, description: "of the held key, PEM" },

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto"
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
 import { roleArn } from "../../localstack/people.ts"
 import { type LocalService, startService } from "../../localstack/service.ts"
 import { PROJECT, run } from "../support/clients.ts"
@@ -86,6 +87,19 @@ export function deploymentOf<S extends Reachable>(folder: string, service: S): T
       rmSync(folder, { recursive: true, force: true })
     },
   }
+}
+
+/** A deployment with a timestamp authority, and the root's certificate in `root.pem`. */
+export async function startAuthority(algorithm: string): Promise<TestDeployment> {
+  const deployment = await startDeployment()
+  await deployment.setUp()
+  await deployment.must("admin", "timestamp", "authority", "--algorithm", algorithm)
+  await deployment.must("admin", "publish")
+  const { timestampAuthority } = await deployment.must("auditor", "timestamp", "authority", "--show")
+  writeFileSync(join(deployment.folder, "root.pem"), timestampAuthority.chain.at(-1))
+  // A token reaches back by its accuracy, and nothing was trusted before the ceremony.
+  await sleep(1_500)
+  return deployment
 }
 
 /** Arguments that create a profile for the pipeline. */

@@ -116,6 +116,7 @@ const PURPOSES = [
   "root",
   "issuer",
   "held",
+  "timestamp",
   "tuf-root",
   "tuf-targets",
   "tuf-lists",
@@ -130,6 +131,7 @@ const SIGNS: Readonly<Record<string, readonly string[]>> = {
   admin: ["root", "issuer", "tuf-root", "tuf-targets"],
   publish: ["tuf-lists", "tuf-registry", "tuf-snapshot", "tuf-timestamp"],
   crl: ["root", "issuer"],
+  timestamp: ["timestamp"],
 }
 
 describe.skipIf(missing)("IAM as simulated, on the template's own policies (M4, M15, T40)", () => {
@@ -168,6 +170,9 @@ describe.skipIf(missing)("IAM as simulated, on the template's own policies (M4, 
     ["publish", object("GetObject", "staging/crl/ab.crl")],
     ["crl", object("PutObject", "staging/crl/ab.crl", FIRST)],
     ["crl", item("UpdateItem")],
+    ["sign", call("timestamp")],
+    ["timestamp", item("Query")],
+    ["timestamp", sign("timestamp", { "kms:SigningAlgorithm": "RSASSA_PKCS1_V1_5_SHA_384" })],
   ]
   test.each(allowed.map(named))("%s may %s on %s", async (name, _action, _resource, question) => {
     expect(await asFunction(name, question)).toBe("allowed")
@@ -208,6 +213,13 @@ describe.skipIf(missing)("IAM as simulated, on the template's own policies (M4, 
     ["crl", object("PutObject", "crl/ab.crl", SWAP)],
     ["crl", item("DeleteItem")],
     ["crl", call("publish")],
+    ["sign", sign("timestamp")],
+    ["sign", sign("issuer", { "kms:SigningAlgorithm": "RSASSA_PKCS1_V1_5_SHA_384" })],
+    ["timestamp", sign("timestamp", { "kms:MessageType": "RAW" })],
+    ["timestamp", item("PutItem")],
+    ["timestamp", item("UpdateItem")],
+    ["timestamp", call("sign")],
+    ["revoke", call("timestamp")],
   ]
   test.each(denied.map(named))("%s may not %s on %s", async (name, _action, _resource, question) => {
     expect(await asFunction(name, question)).toBe("denied")
@@ -231,7 +243,7 @@ describe.skipIf(missing)("IAM as simulated, on the template's own policies (M4, 
       context: { ...requestTags, ...tags("held") },
       policy: KEY_POLICY,
     }
-    for (const name of ["sign", "admin", "publish", "crl"])
+    for (const name of ["sign", "admin", "publish", "crl", "timestamp"])
       expect([name, await decide(lambda(name).properties.Role, everything, retag)]).toEqual([name, "denied"])
     expect(await decide(person, everything, retag)).toBe("allowed")
   })

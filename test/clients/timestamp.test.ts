@@ -4,22 +4,9 @@ import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { type Outcome, run, withClients } from "../support/clients.ts"
-import { REPOSITORY, startDeployment, type TestDeployment, writeImage } from "./deployment.ts"
+import { REPOSITORY, startAuthority, type TestDeployment, writeImage } from "./deployment.ts"
 
 const POLICY = "1.2.840.113556.1.8000.2554.6102.11502.31703.19761.46538.5871777.6203004"
-
-/** A deployment with a timestamp authority, and the root's certificate in `root.pem`. */
-async function startAuthority(algorithm: string): Promise<TestDeployment> {
-  const deployment = await startDeployment()
-  await deployment.setUp()
-  await deployment.must("admin", "timestamp", "authority", "--algorithm", algorithm)
-  await deployment.must("admin", "publish")
-  const { timestampAuthority } = await deployment.must("auditor", "timestamp", "authority", "--show")
-  writeFileSync(join(deployment.folder, "root.pem"), timestampAuthority.chain.at(-1))
-  // A token reaches back by its accuracy, and nothing was trusted before the ceremony.
-  await sleep(1_500)
-  return deployment
-}
 
 withClients(
   "R8, R32: stock clients ask for timestamps and verify them",

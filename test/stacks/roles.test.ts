@@ -42,7 +42,7 @@ describe("roles of the functions (D13, M15)", () => {
     const wake = "lambda:InvokeFunction"
     const create = ["kms:CreateAlias", "kms:CreateKey", "kms:DescribeKey", "kms:GetPublicKey", "kms:TagResource"]
     expect(actions).toEqual({
-      sign: [...write, "kms:Sign"],
+      sign: [...write, "kms:Sign", wake],
       records: [...table("GetItem", "PutItem", "Query"), "s3:GetObject", "s3:ListBucket"],
       revoke: [...writeAndDelete, wake],
       admin: [...writeAndDelete, ...create, "kms:Sign", wake].sort(),
@@ -154,13 +154,13 @@ describe("roles of the functions (D13, M15)", () => {
     )
   })
 
-  test("revoke and admin wake publish, publish asks crl, and no one else calls anyone", () => {
+  test("revoke and admin wake publish, publish asks crl, sign asks timestamp, and no one else calls anyone", () => {
     const calls = FUNCTION_NAMES.flatMap((name) =>
       allowed(name, "lambda:InvokeFunction").flatMap(({ Resource }) =>
         listOf(Resource).map((arn) => `${name} -> ${functionName(arn.split(":").at(-1) as string)}`),
       ),
     )
-    expect(calls.sort()).toEqual(["admin -> publish", "publish -> crl", "revoke -> publish"])
+    expect(calls.sort()).toEqual(["admin -> publish", "publish -> crl", "revoke -> publish", "sign -> timestamp"])
   })
 
   test("no one is admitted whom the service doesn't name: no wildcard principal (T40), no other account (M14)", () => {

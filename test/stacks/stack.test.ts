@@ -290,7 +290,7 @@ describe("functions", () => {
       ]),
     )
     expect(variables).toEqual({
-      sign: ["TABLE"],
+      sign: ["TABLE", "TIMESTAMP_FUNCTION"],
       records: ["BUCKET", "TABLE"],
       revoke: ["PUBLISH_FUNCTION", "TABLE"],
       admin: ["KEY_POLICY", "PUBLISH_FUNCTION", "STACK", "TABLE"],

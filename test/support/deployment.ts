@@ -4,7 +4,7 @@ import { hexEncode, utf8 } from "@sealwright/formats/bytes"
 import { canonicalJson } from "@sealwright/formats/canonical-json"
 import type { CrlEntry } from "@sealwright/formats/crl-write"
 import { assembleCrl, crlTbs } from "@sealwright/formats/crl-write"
-import { assembleEnvelope, unsignedEnvelope } from "@sealwright/formats/notary-jws"
+import { assembleEnvelope, rawSignature, unsignedEnvelope } from "@sealwright/formats/notary-jws"
 import type { Descriptor } from "@sealwright/formats/oci"
 import { pemEncode } from "@sealwright/formats/pem"
 import {
@@ -72,6 +72,8 @@ export interface SignOptions {
   readonly signingTime?: Date
   readonly expiry?: Date
   readonly signer?: Signer
+  /** makes the token over the raw signature; the scheme is `notary.x509` then */
+  readonly timestamp?: (raw: Uint8Array) => Uint8Array | undefined
 }
 
 export class Deployment {
@@ -234,14 +236,18 @@ export class Deployment {
     const unsigned = unsignedEnvelope({
       scheme: signer.scheme,
       authenticSigningTime: signingTime,
+      ...(options.timestamp && { signingScheme: "notary.x509" }),
       ...(options.expiry && { expiry: options.expiry }),
       target,
       sealwright: { issuerKeyId: this.issuer.issuingSigner.keyId, serial: serialOf(number), number },
     })
     const validity = { notBefore: afterSec(-120, signingTime), notAfter: afterSec(480, signingTime) }
     const leaf = this.issuer.leaf({ signer, number, profile, ...validity })
-    const assemble = (chain: readonly Uint8Array[]) =>
-      assembleEnvelope(unsigned, signer.sign(unsigned.signingInput), chain, "test/1")
+    const assemble = (chain: readonly Uint8Array[]) => {
+      const signature = signer.sign(unsigned.signingInput)
+      const token = options.timestamp?.(rawSignature(signer.scheme, signature))
+      return assembleEnvelope(unsigned, signature, chain, "test/1", token)
+    }
     const bytes = assemble([leaf, this.issuer.issuing, this.issuer.root])
     return { bytes, leaf, signer, assemble, number }
   }

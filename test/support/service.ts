@@ -11,6 +11,8 @@ import { publish } from "@sealwright/core/publish/flow"
 import { revoke } from "@sealwright/core/revoke/flow"
 import type { RevocationRequestTarget } from "@sealwright/core/revoke/rules"
 import { createSigner, type SignRequest } from "@sealwright/core/sign/flow"
+import { createTimestampAuthority } from "@sealwright/core/timestamp/flow"
+import { DEFAULT_TIMESTAMP_POLICY } from "@sealwright/core/timestamp/rules"
 import { runSync } from "@sealwright/verifier/node-crypto"
 
 export const PIPELINE = "arn:aws:iam::111122223333:role/pipeline"
@@ -33,6 +35,7 @@ export const PROFILE: ProfileSettings = {
   expirySec: undefined,
   leafLifetimeSec: 600,
   allowList: false,
+  timestamp: "none",
 }
 
 /** A whole service over memory, with a clock that the test moves. `wrap` puts something between the flows and a store. */
@@ -51,6 +54,10 @@ export function createService(
   const keys = wrap.keys?.(memory.keys) ?? memory.keys
   const time = { now: new Date("2026-11-21T09:00:00Z") }
   const clock = () => new Date(time.now)
+  const authority = createTimestampAuthority(
+    { table, keys, clock, random: randomBytes, digest, run: runSync },
+    DEFAULT_TIMESTAMP_POLICY,
+  )
   const ports = {
     table,
     objects,
@@ -61,6 +68,9 @@ export function createService(
     digest,
     run: runSync,
     makeEphemeralKey: wrap.makeEphemeralKey?.(makeEphemeralKey) ?? makeEphemeralKey,
+    timestamper: {
+      timestamp: async (query: Uint8Array) => (await authority(query)).response,
+    },
     requestCrl: async (epoch: number, issuerKeyId: string) => {
       await makeCrl({ table, objects, keys, digest }, epoch, issuerKeyId)
     },

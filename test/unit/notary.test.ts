@@ -74,7 +74,7 @@ describe("a good envelope", () => {
     })
     expect(result.ok && hexEncode(result.issuerKeyId)).toBe(hexEncode(issuer.issuingSigner.keyId))
     expect(result.checks.map(({ check, ok, code }) => [check, ok, code])).toEqual(
-      ["envelope", "scheme", "chain", "algorithm", "signature", "certificate", "expiry"].map((check) => [
+      ["envelope", "scheme", "time", "chain", "algorithm", "signature", "certificate", "expiry"].map((check) => [
         check,
         true,
         undefined,

@@ -33,6 +33,7 @@ const list: RevocationList = {
   artifacts: new Map([[TARGET.digest, entry]]),
   released: [],
 }
+const madeAt = (sec: number) => ({ earliest: afterSec(sec), latest: afterSec(sec) })
 const query: RevocationQuery = {
   issuerKeyId: ISSUER,
   number: 50,
@@ -40,7 +41,7 @@ const query: RevocationQuery = {
   serialHex: "0b",
   thumbprints: ["00".repeat(32)],
   artifact: `sha256:${"00".repeat(32)}`,
-  signedAt: afterSec(-10),
+  signedAt: madeAt(-10),
   now: NOW,
   maxStaleSec: 60,
 }
@@ -50,7 +51,7 @@ test.each<[string, Partial<RevocationQuery>, object]>([
   ["a rescinded number", { number: 7 }, { status: "revoked", by: "signature", ...entry }],
   [
     "the same number of another issuer",
-    { number: 7, issuerKeyId: "cd".repeat(32), signedAt: afterSec(-61) },
+    { number: 7, issuerKeyId: "cd".repeat(32), signedAt: madeAt(-61) },
     { status: "not covered" },
   ],
   ["a denied artifact", { artifact: TARGET.digest }, { status: "revoked", by: "artifact" }],
@@ -59,12 +60,10 @@ test.each<[string, Partial<RevocationQuery>, object]>([
     { profile: "web", signedAt: undefined },
     { status: "revoked", by: "profile" },
   ],
-  ["a profile rule and a time before it", { profile: "web", signedAt: afterSec(-101) }, { status: "good" }],
-  ["a profile rule at its second", { profile: "web", signedAt: afterSec(-100) }, { status: "revoked", by: "profile" }],
   ["a certificate by issuer and serial", { serialHex: "0a" }, { status: "revoked", by: "certificate" }],
   [
     "the same serial of another issuer",
-    { serialHex: "0a", issuerKeyId: "cd".repeat(32), signedAt: afterSec(-61) },
+    { serialHex: "0a", issuerKeyId: "cd".repeat(32), signedAt: madeAt(-61) },
     { status: "not covered" },
   ],
   ...["01", "02"].map((byte): [string, Partial<RevocationQuery>, object] => [
@@ -72,9 +71,21 @@ test.each<[string, Partial<RevocationQuery>, object]>([
     { thumbprints: ["00".repeat(32), byte.repeat(32)] },
     { status: "revoked", by: "certificate" },
   ]),
+  ["a profile rule and a time before it", { profile: "web", signedAt: madeAt(-101) }, { status: "good" }],
+  ["a profile rule at its second", { profile: "web", signedAt: madeAt(-100) }, { status: "revoked", by: "profile" }],
+  [
+    "a profile rule within the accuracy of a time before it",
+    { profile: "web", signedAt: { earliest: afterSec(-102), latest: afterSec(-100) } },
+    { status: "revoked", by: "profile" },
+  ],
+  [
+    "an unsettled number that may be older than the list",
+    { number: 100, signedAt: { earliest: afterSec(-61), latest: afterSec(0) } },
+    { status: "not covered" },
+  ],
   ["an unsettled number, fresh", { number: 100 }, { status: "newer" }],
   ["an unsettled number without a proven time", { number: 100, signedAt: undefined }, { status: "not covered" }],
-  ["an unsettled number, old", { number: 100, signedAt: afterSec(-61) }, { status: "not covered" }],
+  ["an unsettled number, old", { number: 100, signedAt: madeAt(-61) }, { status: "not covered" }],
   ["an old list", { now: afterSec(61) }, { status: "stale" }],
   ["an old list, an unsettled number", { now: afterSec(61), number: 100 }, { status: "stale" }],
   ["an old list that revokes", { now: afterSec(61), number: 7 }, { status: "revoked", by: "signature" }],

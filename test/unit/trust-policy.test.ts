@@ -266,7 +266,7 @@ describe("notation's trustpolicy.json", () => {
     ["strict without revocation", level("strict", { revocation: "skip" }), "ACCEPTED"],
     ["integrity overridden", level("strict", { integrity: "log" }), "POLICY_MALFORMED"],
     ["expiry skipped", level("strict", { expiry: "skip" }), "POLICY_MALFORMED"],
-    ["a timestamp store", { trustStores: ["signingAuthority:wabbit", "tsa:wabbit"] }, "POLICY_UNSUPPORTED"],
+    ["a timestamp store", { trustStores: ["signingAuthority:wabbit", "tsa:wabbit"] }, "ACCEPTED"],
     ["a store that is not there", { trustStores: ["ca:gone"] }, "STORE_MISSING"],
     ["a store that leaves its folder", { trustStores: ["ca:.."] }, "POLICY_MALFORMED"],
     ["a store with a path", { trustStores: ["ca:a/b"] }, "POLICY_MALFORMED"],
@@ -289,7 +289,8 @@ describe("notation's trustpolicy.json", () => {
     ],
   ])("%s", (_, change, code) => expect(verify(change)).toBe(code))
 
-  test("stores are asked for by their type", () => expect(new Set(types)).toEqual(new Set(["ca", "signingAuthority"])))
+  test("stores are asked for by their type", () =>
+    expect(new Set(types)).toEqual(new Set(["ca", "signingAuthority", "tsa"])))
   test("log-only revocation is off and said aloud", () => {
     const outcome = take({ ...statement, ...level("strict", { revocation: "log", expiry: "log" }) })
     expect(outcome.ok && outcome.statements[0]?.policy.checks).toEqual({

@@ -53,6 +53,7 @@ test("R27: a good signature is accepted, with a line for each check", () => {
   expect(verdict.checks.map(({ check, outcome }) => `${check} ${outcome}`)).toEqual([
     "envelope pass",
     "scheme pass",
+    "time pass",
     "chain pass",
     "algorithm pass",
     "signature pass",

@@ -95,14 +95,12 @@ const statement = object({
   name: string(4000),
   registryScopes: array(string(255), 10_000, 1),
   signatureVerification: object({ level: string(20) }),
-  trustStores: array(string(100), 10, 1),
+  trustStores: array(string(100), 1_000, 1),
   trustedIdentities: array(string(1000), 10_000, 1),
 })
-const store = object({
-  type: string(20, /^signingAuthority$/),
-  name: string(80, /^[A-Za-z0-9_-]+$/),
-  certificates: array(string(21_848), 32, 1),
-})
+const certificates = array(string(21_848), 32, 1)
+const storeName = string(80, /^[A-Za-z0-9_-]+$/)
+const store = object({ type: string(20, /^signingAuthority$/), name: storeName, certificates })
 const treeShape = openObject(
   {
     mediaType: string(100, /^application\/vnd\.sealwright\.notation-tree\.v1\+json$/),
@@ -111,7 +109,7 @@ const treeShape = openObject(
     trustStore: store,
     crls: array(object({ url: string(2048, /^http:\/\//), target: string(100, /^lists\/[0-9a-f]{64}\.crl$/) }), 10_001),
   },
-  { externalStores: array(store, 10_000) },
+  { externalStores: array(store, 10_000), timestampStore: object({ name: storeName, certificates }) },
 )
 
 export type NotationTree = ReturnType<typeof treeShape>
@@ -134,15 +132,22 @@ export function writeNotationTree(
   tree: Uint8Array,
   crlOf: (target: string) => Uint8Array | undefined,
 ): void {
-  const { trustPolicy, trustStore, externalStores = [], crls } = parseNotationTree(tree)
+  const { trustPolicy, trustStore, externalStores = [], timestampStore, crls } = parseNotationTree(tree)
   const config = join(folder, "notation/config/notation")
   const kept = new Set<string>()
-  for (const { type, name, certificates } of [trustStore, ...externalStores])
-    for (const [i, certificate] of certificates.entries()) {
+  const writeStore = (type: string, name: string, roots: readonly string[]) => {
+    for (const [i, root] of roots.entries()) {
       const path = `truststore/x509/${type}/${name}/root-${i + 1}.crt`
-      writeFileWhole(join(config, path), utf8(pemEncode("CERTIFICATE", base64Decode(certificate))))
+      writeFileWhole(join(config, path), utf8(pemEncode("CERTIFICATE", base64Decode(root))))
       kept.add(path)
     }
+  }
+  for (const { type, name, certificates: roots } of [trustStore, ...externalStores]) {
+    writeStore(type, name, roots)
+    // Signatures with a timestamp are of the scheme whose roots notation looks for under `ca`.
+    if (timestampStore !== undefined) writeStore("ca", name, roots)
+  }
+  if (timestampStore !== undefined) writeStore("tsa", timestampStore.name, timestampStore.certificates)
   for (const path of listFiles(config, "truststore")) if (!kept.has(path)) rmSync(join(config, path), { force: true })
   for (const { url, target } of crls) {
     const crl = crlOf(target)

@@ -229,6 +229,12 @@ export const ERROR_CODES = {
     retry: true,
     remedy: "A signature just made did not verify: nothing left the service; try again.",
   },
+  TIMESTAMP_UNAVAILABLE: {
+    kind: "backend",
+    retry: true,
+    remedy:
+      "The timestamp authority gave no token: try again, and see that one is in force with `sealwright timestamp authority`.",
+  },
   SIGNER_UNAVAILABLE: {
     kind: "backend",
     retry: true,

@@ -83,6 +83,10 @@ export interface PendingIssuer {
  */
 export const KEY_MODES = ["ephemeral", "shared", "held"] as const
 export type KeyMode = (typeof KEY_MODES)[number]
+
+/** `own`: signatures are of the scheme `notary.x509`, with a token of the deployment's own authority; `none`: the signing authority vouches for the time */
+export const TIMESTAMP_MODES = ["none", "own"] as const
+export type TimestampMode = (typeof TIMESTAMP_MODES)[number]
 export type ProfileAlgorithm = "ecdsa-p256-sha256" | "ecdsa-p384-sha384" | "rsa-pss-sha384"
 
 /** A named signing policy (D1): who may sign what, with which issuer and key. */
@@ -101,6 +105,7 @@ export interface Profile {
   readonly leafLifetimeSec: number
   /** whether the allow list must name an artifact (opt-in; R25) */
   readonly allowList: boolean
+  readonly timestamp: TimestampMode
   readonly state: "active" | "suspended" | "revoked"
   /** rises with every change; a lease is bound to it, so that an acknowledged change binds (D3) */
   readonly generation: number

@@ -83,6 +83,19 @@ export interface EphemeralKey {
 
 export type MakeEphemeralKey = (scheme: SignatureScheme) => EphemeralKey | Promise<EphemeralKey>
 
+/**
+ * A timestamp authority (RFC 3161) whose key the caller can't use, so that who signs can't date back. Adapters: timestamper.ts (the deployment's own
+ * function), or the authority itself over memory (tests). Trust: none; the token is checked.
+ */
+export interface Timestamper {
+  /**
+   * @param query TimeStampReq, DER
+   * @returns TimeStampResp, DER
+   * @throws ServiceError TIMESTAMP_UNAVAILABLE
+   */
+  timestamp(query: Uint8Array): Promise<Uint8Array>
+}
+
 // --------------------------------------------------------------------------------------------------------- table
 
 export type Attribute =

@@ -137,6 +137,7 @@ export function encodePayload(target: Descriptor): Uint8Array {
  * The envelope, JSON, ready to be stored or pushed.
  * @param signature over `signingInput`, as signers return it: ECDSA in DER
  * @param chain DER certificates, leaf first, self-signed root last
+ * @param timestampToken over `rawSignature`, DER
  * @throws FormatError SIGNATURE_MALFORMED
  */
 export function assembleEnvelope(
@@ -144,17 +145,27 @@ export function assembleEnvelope(
   signature: Uint8Array,
   chain: readonly Uint8Array[],
   signingAgent: string,
+  timestampToken?: Uint8Array,
 ): Uint8Array {
-  const { fieldBytes } = schemeRow(unsigned.scheme)
-  const raw = fieldBytes === undefined ? signature : ecdsaDerToRaw(signature, fieldBytes)
+  const raw = rawSignature(unsigned.scheme, signature)
   return utf8(
     JSON.stringify({
       payload: unsigned.payload,
       protected: unsigned.protected,
-      header: { x5c: chain.map(base64Encode), [HEADER.signingAgent]: signingAgent },
+      header: {
+        x5c: chain.map(base64Encode),
+        ...(timestampToken && { [HEADER.timestampSignature]: base64Encode(timestampToken) }),
+        [HEADER.signingAgent]: signingAgent,
+      },
       signature: base64urlEncode(raw),
     }),
   )
+}
+
+/** The signature as an envelope has it and as a timestamp covers it: ECDSA as r‖s, RSA-PSS as it is. @throws FormatError SIGNATURE_MALFORMED */
+export function rawSignature(scheme: SignatureScheme, signature: Uint8Array): Uint8Array {
+  const { fieldBytes } = schemeRow(scheme)
+  return fieldBytes === undefined ? signature : ecdsaDerToRaw(signature, fieldBytes)
 }
 
 const NOTARY_SCHEMES: ReadonlyMap<string, SignatureScheme> = new Map(

@@ -32,6 +32,7 @@ export { ChainCache } from "./chain-cache.ts"
 export { importNotationPolicy, type NotationStatement, policyForReference, type ReadStore } from "./notation-policy.ts"
 export type { CryptoRequest, Step } from "./requests.ts"
 export type { RevocationAnswer, RevocationQuery, RevocationReader } from "./revocation.ts"
+export type { TimestampTrust } from "./signing-time.ts"
 export { type BundleFloors, encodeState, type ListCounts, parseState, STATE_TYPE } from "./state.ts"
 export { type Identity, loadTrustPolicy, type Party, type PolicyChecks, type TrustPolicy } from "./trust-policy.ts"
 export {

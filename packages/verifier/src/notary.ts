@@ -8,6 +8,8 @@ import { ATTRIBUTE, type Certificate, nameAttribute, type PublicKey } from "@sea
 import { EXTENSION, readExtension } from "@sealwright/formats/x509-extensions"
 import { ChainCache } from "./chain-cache.ts"
 import { type Step, verifySignature } from "./requests.ts"
+import { type SigningTime, signingTimeOf, type TimestampTrust } from "./signing-time.ts"
+import { TIMESTAMP_CODES, type TimestampCode } from "./timestamp.ts"
 import { CHAIN_CODES, type ChainCode, verifyPath } from "./x509-path.ts"
 
 /** Why an envelope is not accepted, beside the codes of its chain. */
@@ -23,10 +25,10 @@ export const NOTARY_CODES = {
   SIGNATURE_EXPIRED: "the signature's own expiry has passed",
 } as const
 
-export type NotaryCode = keyof typeof NOTARY_CODES | ChainCode
+export type NotaryCode = keyof typeof NOTARY_CODES | ChainCode | TimestampCode
 
 export interface NotaryCheck {
-  readonly check: "envelope" | "scheme" | "chain" | "algorithm" | "signature" | "certificate" | "expiry"
+  readonly check: "envelope" | "scheme" | "time" | "chain" | "algorithm" | "signature" | "certificate" | "expiry"
   readonly ok: boolean
   /** stable; undefined when the check passed */
   readonly code: NotaryCode | undefined
@@ -41,6 +43,8 @@ export interface NotaryOptions {
   readonly signingSchemes?: readonly SigningScheme[]
   /** default: all that Notary has */
   readonly algorithms?: readonly SignatureScheme[]
+  /** default: no timestamp counts */
+  readonly timestamps?: TimestampTrust
   readonly now: Date
   /** kept by the caller across calls */
   readonly cache?: ChainCache
@@ -54,6 +58,8 @@ export interface VerifiedNotary {
   readonly algorithm: SignatureScheme
   /** authentic under signingAuthority; the signer's own claim under x509 */
   readonly signingTime: Date
+  /** undefined when nothing proves a time */
+  readonly proven: SigningTime | undefined
   readonly expiry: Date | undefined
   readonly leaf: Certificate
   /** leaf first, self-signed root last */
@@ -74,7 +80,7 @@ export type NotaryResult =
 
 /**
  * Verifies a Notary JWS envelope: form, chain, algorithm, signature, the certificate that it names, expiry. Never throws on bad input.
- * The chain counts at the authentic signing time under the signing-authority scheme, at `now` under x509.
+ * The chain counts at the authentic signing time under the signing-authority scheme; under x509 at the time of a trusted timestamp, else at `now`.
  */
 export function* verifyNotaryEnvelope(bytes: Uint8Array, options: NotaryOptions): Step<NotaryResult> {
   const checks: NotaryCheck[] = []
@@ -101,8 +107,17 @@ export function* verifyNotaryEnvelope(bytes: Uint8Array, options: NotaryOptions)
   if (envelope.protected.verificationPlugin !== undefined) return refuse("scheme", "PLUGIN_REQUIRED")
   pass("scheme", signingScheme)
 
-  const time = signingScheme === "notary.x509.signingAuthority" ? signingTime : options.now
-  const path = yield* verifyPath(parsed, { trusted: options.trusted, time, cache })
+  const when = yield* signingTimeOf(envelope, parsed, options.timestamps, options.now, cache)
+  if (!when.ok) return refuse("time", when.code, when.detail === "" ? "" : `: ${when.detail}`)
+  const { proven } = when
+  pass("time", when.text)
+  const time = proven?.earliest ?? options.now
+  const path = yield* verifyPath(parsed, {
+    trusted: options.trusted,
+    time,
+    ...(proven && { until: proven.latest }),
+    cache,
+  })
   if (!path.ok) return refuse("chain", path.code, ` (certificate ${path.at + 1} of ${parsed.length})`)
   pass("chain", `${parsed.length} certificates, valid at ${time.toISOString()}`)
 
@@ -128,6 +143,7 @@ export function* verifyNotaryEnvelope(bytes: Uint8Array, options: NotaryOptions)
     signingScheme,
     algorithm: alg,
     signingTime,
+    proven,
     expiry,
     leaf,
     chain: parsed,
@@ -186,7 +202,7 @@ function hasOurIdentity(leaf: Certificate): boolean {
 }
 
 function textOf(code: NotaryCode): string {
-  return code in CHAIN_CODES ? CHAIN_CODES[code as ChainCode] : NOTARY_CODES[code as keyof typeof NOTARY_CODES]
+  return { ...NOTARY_CODES, ...CHAIN_CODES, ...TIMESTAMP_CODES }[code]
 }
 
 /** A decoder's refusal as text; any other error is a fault of this package and passes through. */

@@ -16,7 +16,7 @@ import {
  * Gives the files of one of notation's stores, `truststore/x509/<type>/<name>/`, or undefined when there is no such folder. The name
  * has letters, digits, `.`, `_` and `-` alone, and is neither `.` nor `..`.
  */
-export type ReadStore = (type: "ca" | "signingAuthority", name: string) => readonly Uint8Array[] | undefined
+export type ReadStore = (type: "ca" | "signingAuthority" | "tsa", name: string) => readonly Uint8Array[] | undefined
 
 /** One statement of a trustpolicy.json. */
 export interface NotationStatement {
@@ -28,7 +28,7 @@ export interface NotationStatement {
 
 /**
  * Imports notation's trustpolicy.json, version 1.0. What can't be kept exactly is refused: a log-only check of authenticity or of
- * authentic timestamps, timestamp stores, plugins, wildcards among repositories.
+ * authentic timestamps, plugins, wildcards among repositories.
  */
 export function importNotationPolicy(
   bytes: Uint8Array,
@@ -110,7 +110,9 @@ function statementOf(read: ReadStatement, readStore: ReadStore): NotationStateme
       parties: [
         {
           name: "",
-          entities: (trustStores ?? []).flatMap((store) => storeOf(store, readStore)),
+          entities: (trustStores ?? [])
+            .filter((store) => !store.startsWith(TSA))
+            .flatMap((store) => storeOf(store, readStore)),
           identities: identitiesOf(trustedIdentities ?? [], name),
         },
       ],
@@ -118,6 +120,12 @@ function statementOf(read: ReadStatement, readStore: ReadStore): NotationStateme
       trustedArtifacts: [],
       algorithms: undefined,
       maxStaleSec: undefined,
+      timestamps: {
+        roots: (trustStores ?? [])
+          .filter((store) => store.startsWith(TSA))
+          .flatMap((store) => timestampStoreOf(store, readStore)),
+        required: read.signatureVerification.verifyTimestamp ?? "always",
+      },
       requireAllowList: false,
     },
   }
@@ -147,14 +155,31 @@ function checksOf({ name, signatureVerification: { level, override } }: ReadStat
   return { signature: true, expiry: checks.expiry === "enforce", rescinded: checks.revocation === "enforce" }
 }
 
+const TSA = "tsa:"
+
 function storeOf(store: string, readStore: ReadStore): readonly TrustedEntity[] {
-  const [type = "", name = ""] = store.split(":")
-  if (type === "tsa") throw unsupported("timestamp authorities are not checked here")
+  const isCa = store.startsWith("ca:")
+  const signingScheme = isCa ? "notary.x509" : "notary.x509.signingAuthority"
+  return filesOf(store, isCa ? "ca" : "signingAuthority", readStore).map((file) =>
+    trustedCertificate(certificateBytes(file), ANY_SCOPE, signingScheme),
+  )
+}
+
+/** notation takes self-signed roots alone as timestamp authorities. */
+function timestampStoreOf(store: string, readStore: ReadStore): readonly Uint8Array[] {
+  return filesOf(store, "tsa", readStore).map((file) => {
+    const entity = trustedCertificate(certificateBytes(file), ANY_SCOPE)
+    if (entity.kind !== "root") throw mismatch(store, "has a certificate that is not a root")
+    return entity.certificate
+  })
+}
+
+function filesOf(store: string, type: Parameters<ReadStore>[0], readStore: ReadStore): readonly Uint8Array[] {
+  const name = store.slice(store.indexOf(":") + 1)
   if (name === "." || name === "..") throw mismatch(store, "is no name of a store")
-  const files = readStore(type === "ca" ? "ca" : "signingAuthority", name)
+  const files = readStore(type, name)
   if (files === undefined || files.length === 0) throw new PolicyRefused("STORE_MISSING", store)
-  const signingScheme = type === "ca" ? "notary.x509" : "notary.x509.signingAuthority"
-  return files.map((file) => trustedCertificate(certificateBytes(file), ANY_SCOPE, signingScheme))
+  return files
 }
 
 /** `*` alone is anybody; otherwise each is `x509.subject: …`, and none is a part of another. */

@@ -18,8 +18,11 @@ export interface RevocationQuery {
   readonly thumbprints: readonly string[]
   /** digest of the artifact, `sha256:…` */
   readonly artifact: string
-  /** undefined when nothing proves a time: then every rule "from a time on" counts, and the signature is never newer than the list */
-  readonly signedAt: Date | undefined
+  /**
+   * Between which times it was made; undefined when nothing proves a time: then every rule "from a time on" counts, and the signature is never
+   * newer than the list
+   */
+  readonly signedAt: { readonly earliest: Date; readonly latest: Date } | undefined
   readonly now: Date
   /** how old the list may be */
   readonly maxStaleSec: number
@@ -70,7 +73,7 @@ export function revocationReader(list: RevocationList): RevocationReader {
       const numbers = list.issuers.get(query.issuerKeyId)
       if (numbers !== undefined && query.number < numbers.coveredBelow) return { status: "good" }
       const { signedAt } = query
-      const newer = signedAt !== undefined && signedAt.getTime() >= list.date.getTime() - CLOCK_TOLERANCE_MS
+      const newer = signedAt !== undefined && signedAt.earliest.getTime() >= list.date.getTime() - CLOCK_TOLERANCE_MS
       return { status: newer ? "newer" : "not covered" }
     },
   }
@@ -90,7 +93,7 @@ function revokedBy(list: RevocationList, query: RevocationQuery): RevocationAnsw
   for (const rule of list.rules) {
     if (rule.kind === "issuer" && rule.issuerKeyId === query.issuerKeyId) return answer(rule, "issuer")
     if (rule.kind === "certificate" && namesCertificate(rule, query)) return answer(rule, "certificate")
-    if (rule.kind === "profile" && rule.profile === query.profile && notBefore(query.signedAt, rule.from))
+    if (rule.kind === "profile" && rule.profile === query.profile && notBefore(query.signedAt?.latest, rule.from))
       return answer(rule, "profile")
   }
   if (numbers !== undefined && inRanges(numbers.void, query.number))

@@ -14,6 +14,7 @@ export const TIMESTAMP_CODES = {
   TIMESTAMP_SIGNER_UNKNOWN: "the timestamp token carries no certificate that is the one it names as its signer's",
   TIMESTAMP_SIGNATURE_INVALID: "the timestamp token's signature does not verify under its signer's key",
   TIMESTAMP_NOT_TRUSTED: "the timestamp token's signer is not below a trusted timestamp root",
+  TIMESTAMP_MISSING: "the policy asks for a timestamp, and the signature has none",
   TIMESTAMP_CHAIN_INVALID: "the timestamp token's chain breaks a rule, or does not hold at the token's time",
 } as const
 

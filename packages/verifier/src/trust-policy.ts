@@ -17,6 +17,7 @@ import {
 import { parseJsonWithRawPem } from "@sealwright/formats/strict-json"
 import { ATTRIBUTE, type Certificate } from "@sealwright/formats/x509"
 import { EXTENSION, readExtension } from "@sealwright/formats/x509-extensions"
+import type { TimestampTrust } from "./signing-time.ts"
 import {
   type Loaded,
   loaded,
@@ -28,6 +29,7 @@ import {
   rootsReader,
   type Scope,
   type TrustedEntity,
+  timestampRootsReader,
 } from "./trust-store.ts"
 
 export const MAX_POLICY_BYTES = 4 * 1024 * 1024
@@ -68,6 +70,7 @@ export interface TrustPolicy {
   readonly algorithms: readonly SignatureScheme[] | undefined
   /** undefined: as the bundle was opened */
   readonly maxStaleSec: number | undefined
+  readonly timestamps: TimestampTrust
   /** the publisher's allow list must have the artifact under this repository (R25) */
   readonly requireAllowList: boolean
 }
@@ -124,6 +127,8 @@ function policyShape(readFile: ReadFile) {
       algorithms: array(algorithm, 16, 1),
       maxStaleSec: integer(0, 10 * 366 * 86_400),
       requireAllowList: boolean,
+      timestampRoots: timestampRootsReader(readFile),
+      requireTimestamp: boolean,
     },
   )
 }
@@ -141,6 +146,9 @@ function buildPolicy(read: ReadPolicy): TrustPolicy {
   const checks = checksOf(read, { signature: true, expiry: true, rescinded: true })
   const parties = partiesOf(read)
   const atLeast = read.require === undefined || read.require === "all" ? parties.length : read.require
+  const { timestampRoots = [], requireTimestamp = false } = read
+  if (requireTimestamp && timestampRoots.length === 0)
+    throw mismatch("trustPolicy.requireTimestamp", "stands without timestampRoots")
   if (atLeast > parties.length) throw mismatch("trustPolicy.require", "asks for more parties than there are")
   return {
     checks,
@@ -153,6 +161,7 @@ function buildPolicy(read: ReadPolicy): TrustPolicy {
     trustedArtifacts: read.trustedArtifacts ?? [],
     algorithms: read.algorithms,
     maxStaleSec: read.maxStaleSec,
+    timestamps: { roots: timestampRoots, required: requireTimestamp ? "always" : "none" },
     requireAllowList: read.requireAllowList ?? false,
   }
 }

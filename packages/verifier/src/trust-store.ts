@@ -131,6 +131,16 @@ export function rootsReader(readFile: ReadFile): Reader<readonly TrustedEntity[]
   return array(entry, MAX_ROOTS)
 }
 
+/** A list of timestamp roots: PEM text or a file's name each, self-signed CA certificates. They count for any source. */
+export function timestampRootsReader(readFile: ReadFile): Reader<readonly Uint8Array[]> {
+  const entry: Reader<Uint8Array> = (value, at) => {
+    const entity = readRoot(string(MAX_PEM)(value, at), ANY_SCOPE, at, readFile)
+    if (entity.kind !== "root") throw mismatch(at, "is not a root")
+    return entity.certificate
+  }
+  return array(entry, 100)
+}
+
 function readRoot(root: string, scope: Scope, at: string, readFile: ReadFile): TrustedEntity {
   if (/^https?:\/\//.test(root)) return { kind: "key repository", address: root, scope }
   if (root.trimStart().startsWith(PEM_START)) return trustedCertificate(fromPem(root), scope)

@@ -1,5 +1,6 @@
 import { BUNDLE_CODES, type BundleCode } from "./bundle.ts"
 import { NOTARY_CODES, type NotaryCode } from "./notary.ts"
+import { TIMESTAMP_CODES } from "./timestamp.ts"
 import { TUF_CODES } from "./tuf-rules.ts"
 import { CHAIN_CODES } from "./x509-path.ts"
 
@@ -48,6 +49,10 @@ const OWN_CODES = {
   ARTIFACT_REVOKED: rejected("the publisher has revoked this artifact", DO_NOT_RUN),
   SIGNATURE_REVOKED: rejected("the publisher has rescinded this signature", DO_NOT_RUN),
   CERTIFICATE_REVOKED: rejected("a certificate or issuer of the signature is revoked", DO_NOT_RUN),
+  TIMESTAMP_AUTHORITY_REVOKED: rejected(
+    "the authority that made the signature's timestamp is revoked, so nothing proves its time",
+    DO_NOT_RUN,
+  ),
   PROFILE_REVOKED: rejected("the profile is revoked from before this signature on", DO_NOT_RUN),
   NUMBER_VOID: rejected(
     "the service never recorded a signature with this number",
@@ -79,6 +84,9 @@ export const VERDICT_CODES: Readonly<Record<VerdictCode, VerdictCodeRow>> = {
   ...rows(NOTARY_CODES, (text) => rejected(text, FETCH_AGAIN)),
   ...rows(CHAIN_CODES, (text) =>
     rejected(text, "Ask the publisher which roots are its own, and for a good signature."),
+  ),
+  ...rows(TIMESTAMP_CODES, (text) =>
+    rejected(text, "Ask the publisher for a signature with a timestamp of an authority that you trust."),
   ),
   ...rows(TUF_CODES, (text) => inconclusive(text, NEWER_BUNDLE)),
   ...rows(BUNDLE_CODES, (text) => inconclusive(text, NEWER_BUNDLE)),

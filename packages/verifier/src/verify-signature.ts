@@ -11,6 +11,7 @@ import { checkCrl } from "./crl-check.ts"
 import { type NotaryResult, type VerifiedNotary, verifyNotaryEnvelope } from "./notary.ts"
 import { digest, type Step } from "./requests.ts"
 import { type CertificateQuery, CLOCK_TOLERANCE_MS, type RevocationAnswer, type RevokedBy } from "./revocation.ts"
+import type { ProvenTime } from "./timestamp.ts"
 import { emailOf, holds, identityMatches, type Party, type PolicyChecks, type TrustPolicy } from "./trust-policy.ts"
 import { type Check, fail, pass, type SignatureVerdict, skip, type VerdictCode, verdictOf, warn } from "./verdict.ts"
 
@@ -82,8 +83,10 @@ export function* weighSignature(bytes: Uint8Array, index: number, question: Ques
   if (mismatch !== undefined) return refuse("artifact", "ARTIFACT_MISMATCH", mismatch)
   checks.push(pass("artifact", target.digest))
 
-  if (signingTime.getTime() > question.now.getTime() + CLOCK_TOLERANCE_MS)
-    return refuse("time", "SIGNING_TIME_AHEAD", formatTime(signingTime))
+  const ahead = [signingTime, ...(proven.proven ? [proven.proven.earliest] : [])].find(
+    (time) => time.getTime() > question.now.getTime() + CLOCK_TOLERANCE_MS,
+  )
+  if (ahead !== undefined) return refuse("time", "SIGNING_TIME_AHEAD", formatTime(ahead))
 
   standsFor = partiesOf(proven, parties)
   if (standsFor.length === 0) return refuse("identity", "IDENTITY_NOT_TRUSTED", signer.identity ?? signer.subject)
@@ -101,6 +104,12 @@ export function* weighSignature(bytes: Uint8Array, index: number, question: Ques
     const revocation = yield* revocationOf(proven, bundle, profile, question)
     checks.push(revocation)
     if (revocation.code !== undefined) return end(revocation.code)
+    const { timestamp } = proven.proven ?? {}
+    if (timestamp !== undefined) {
+      const authority = yield* timestampRevocation(timestamp, question)
+      checks.push(authority)
+      if (authority.code !== undefined) return end(authority.code)
+    }
   } else checks.push(warn("revocation", "the policy does not check whether signatures were rescinded"))
 
   if (policy.requireAllowList) {
@@ -119,6 +128,7 @@ function* proveEnvelope(bytes: Uint8Array, { parties, policy, checks, now, cache
   const options = {
     trusted: parties.flatMap(({ certificates }) => certificates.map(({ der }) => der)),
     ...(policy.algorithms && { algorithms: policy.algorithms }),
+    timestamps: policy.timestamps,
     ...(cache && { cache }),
   }
   const result = yield* verifyNotaryEnvelope(bytes, { ...options, now })
@@ -226,7 +236,7 @@ function* revocationOf(
   if (bundle === undefined || profile === undefined || proven.number === undefined) {
     const byList = question.bundles.map(({ revocations }) => revocations.revokedCertificate(certificates)).find(Boolean)
     if (byList !== undefined) return revokedCheck({ status: "revoked", by: "certificate", ...byList })
-    const byCrl = yield* crlAnswer(proven, question)
+    const byCrl = yield* crlAnswer(proven.chain, question)
     const [refused] = question.refused
     return byCrl ?? (refused ? fail(CHECK, refused.code, refused.detail) : fail(CHECK, "REVOCATION_UNKNOWN"))
   }
@@ -237,7 +247,7 @@ function* revocationOf(
     number: proven.number,
     profile,
     artifact: artifact.digest,
-    signedAt: proven.signingScheme === "notary.x509.signingAuthority" ? proven.signingTime : undefined,
+    signedAt: proven.proven,
     now,
     maxStaleSec,
   })
@@ -247,7 +257,7 @@ function* revocationOf(
   const known = `list ${bundle.revocations.epoch} of ${formatTime(bundle.revocations.date)}`
   if (answer.status === "good") return pass(CHECK, `not revoked by ${known}`)
   if (!bundle.revocations.knowsIssuer(issuerKeyId)) {
-    const byCrl = yield* crlAnswer(proven, question)
+    const byCrl = yield* crlAnswer(proven.chain, question)
     if (byCrl !== undefined) return byCrl
   }
   if (answer.status === "newer") return pass(CHECK, `made after ${known}, which is fresh enough`)
@@ -268,7 +278,7 @@ function revokedCheck({ reason, at, by }: Extract<RevocationAnswer, { status: "r
  * Every certificate but the root by the CRL of its issuer, from whichever bundle has it: a CRL speaks by its own signature.
  * @returns undefined when a certificate is left without an answer; revoked counts even then
  */
-function* crlAnswer({ chain }: VerifiedNotary, question: Question): Step<Check | undefined> {
+function* crlAnswer(chain: readonly Certificate[], question: Question): Step<Check | undefined> {
   const { now, policy, bundles } = question
   let decided = 0
   for (const [at, certificate] of chain.slice(0, -1).entries()) {
@@ -285,6 +295,19 @@ function* crlAnswer({ chain }: VerifiedNotary, question: Question): Step<Check |
     }
   }
   return decided > 0 && decided === chain.length - 1 ? pass(CHECK, "not revoked by the CRLs of its issuers") : undefined
+}
+
+/**
+ * A revoked authority proves no time, not even one before its revocation: its thief dates as he likes (D7). By the CRLs of its chain, and by the rules
+ * of every publisher whose root it stands below.
+ */
+function* timestampRevocation({ chain }: ProvenTime, question: Question): Step<Check> {
+  const what = "timestamp authority"
+  const byCrl = yield* crlAnswer(chain, question)
+  if (byCrl === undefined) return fail(what, "REVOCATION_UNKNOWN", "no CRL of the timestamp authority's issuer")
+  return byCrl.outcome === "pass"
+    ? pass(what, "not revoked by the CRLs of its issuers")
+    : fail(what, "TIMESTAMP_AUTHORITY_REVOKED", byCrl.text)
 }
 
 function allowanceOf(bundle: OpenedBundle | undefined, profile: string | undefined, question: Question): Check {

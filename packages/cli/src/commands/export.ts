@@ -81,12 +81,19 @@ function writePolicy(folder: string, tree: NotationTree, identityHost: string, r
     note("sealwright: no profile names a repository yet, so no trust policy is written")
     return
   }
+  const { timestampStore } = tree
+  const timestampRoots = (timestampStore?.certificates ?? []).map((_, i) => `timestamp-root-${i + 1}.pem`)
+  for (const [i, name] of timestampRoots.entries()) {
+    const der = base64Decode(timestampStore?.certificates[i] ?? "")
+    writeFileWhole(join(folder, "policy", name), utf8(pemEncode("CERTIFICATE", der)))
+  }
   const policy = {
     trustPolicy: {
       signatureCheck: true,
       optionalChecks: { signatureExpiry: true, signatureRescinded: true },
       parties,
       require: { atLeast: 1 },
+      ...(timestampRoots.length > 0 && { timestampRoots }),
     },
   }
   writeFileWhole(join(folder, "policy", "trustpolicy.json"), utf8(`${JSON.stringify(policy, null, 2)}\n`))

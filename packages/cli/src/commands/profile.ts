@@ -16,6 +16,7 @@ const profileShape = openObject({
   state: string(20),
   generation: integer(1),
   allowList: boolean,
+  timestamp: string(20),
 })
 const oneShape = openObject({ profile: profileShape })
 type ProfileAnswer = ReturnType<typeof profileShape>
@@ -34,13 +35,15 @@ export const profileCreate: Command = {
   help: `
 Usage: sealwright profile create NAME --issuer ISSUER --principal ARN... --repository SCOPE...
          [--key-mode ephemeral|shared|held] [--algorithm ecdsa-p256-sha256|ecdsa-p384-sha384|rsa-pss-sha384]
-         [--expiry 365d] [--leaf-lifetime 10m] [--allow-list] [--allow-root-issuer]
+         [--expiry 365d] [--leaf-lifetime 10m] [--allow-list] [--timestamp none|own]
+         [--allow-root-issuer]
 
 A principal is arn:aws:iam::{account}:role/{name}. A scope is registry/repository, or registry/path/* for all below it.
 Key mode \`ephemeral\` (the default) makes a key and certificate for every signature, so that each can be revoked by stock clients;
 \`shared\` makes one for up to 20 signatures of a batch: a twentieth of the calls to the key service, and stock clients can only revoke all
 of them together; \`held\` signs with the profile's own key. \`--issuer root\` signs right below the root, which is refused without
---allow-root-issuer. Safe to repeat.
+--allow-root-issuer. With \`--timestamp own\` every signature carries a token of the deployment's timestamp authority, and is of the scheme
+notary.x509; otherwise the signature says its own time, for which the service vouches (notary.x509.signingAuthority). Safe to repeat.
 
 Example:
   sealwright profile create release --issuer ci-2026 --principal arn:aws:iam::111122223333:role/pipeline \\
@@ -53,11 +56,13 @@ Example:
     algorithm: { type: "string" },
     "allow-list": { type: "boolean" },
     "allow-root-issuer": { type: "boolean" },
+    timestamp: { type: "string" },
   },
   positionals: { min: 1, max: 1 },
   run: async (args) => {
     const keyMode = args.text("key-mode")
     const algorithm = args.text("algorithm")
+    const timestamp = args.text("timestamp")
     const answer = await openClient(args).send("POST", "/v1/profiles", {
       name: nameOf(args),
       issuer: args.required("issuer"),
@@ -66,6 +71,7 @@ Example:
       ...(algorithm !== undefined && { algorithm }),
       ...(args.flag("allow-list") && { allowList: true }),
       ...(args.flag("allow-root-issuer") && { allowRootIssuer: true }),
+      ...(timestamp !== undefined && { timestamp }),
     })
     const { warnings = [] } = openObject({}, { warnings: array(string(1000), 10) })(answer, "answer")
     for (const warning of warnings) note(`sealwright: ${warning}`)
@@ -245,5 +251,6 @@ function lines(profile: ProfileAnswer): string[] {
     ...profile.principals.map((principal) => `  signer      ${principal}`),
     ...profile.repositories.map((repository) => `  repository  ${repository}`),
     ...(profile.allowList ? ["  keeps an allow list"] : []),
+    ...(profile.timestamp === "own" ? ["  timestamps every signature"] : []),
   ]
 }

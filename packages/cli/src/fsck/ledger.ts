@@ -168,7 +168,13 @@ function envelopeProblem(
   trusted: readonly Uint8Array[],
   run: Run,
 ): string | undefined {
-  const result = run(verifyNotaryEnvelope(bytes, { trusted, now: record.signedAt }))
+  const result = run(
+    verifyNotaryEnvelope(bytes, {
+      trusted,
+      timestamps: { roots: trusted, required: "always" },
+      now: record.signedAt,
+    }),
+  )
   if (!result.ok) return result.code
   if (result.target.digest !== record.digest) return `signs ${result.target.digest}`
   if (result.number !== record.number) return `carries number ${result.number}`

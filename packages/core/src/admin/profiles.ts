@@ -19,17 +19,25 @@ import type { Deployment, FormerAuthority, HeldKey, Issuer, Profile, ProfileAlgo
 import { isPrincipal, isScope, ROOT_NAME, SLUG } from "../names.ts"
 import type { Table, Write } from "../ports.ts"
 import { noteChangeNow } from "../publish/changes.ts"
-import { wholeSeconds } from "../sign/rules.ts"
+import { leafStart, wholeSeconds } from "../sign/rules.ts"
 import type { AdminPorts } from "./ceremony.ts"
 import { leafCertifier, randomSerial, subjectName } from "./certificates.ts"
 
 /** What a profile's creator decides. */
 export type ProfileSettings = Pick<
   Profile,
-  "issuer" | "keyMode" | "algorithm" | "principals" | "repositories" | "expirySec" | "leafLifetimeSec" | "allowList"
+  | "issuer"
+  | "keyMode"
+  | "algorithm"
+  | "principals"
+  | "repositories"
+  | "expirySec"
+  | "leafLifetimeSec"
+  | "allowList"
+  | "timestamp"
 >
 
-/** What may change after creation; key mode, algorithm and issuer are changed by a rotation. */
+/** What may change after creation; key mode, algorithm and issuer are changed by a rotation, timestamps by a new profile. */
 export type ProfileChange = Partial<
   Pick<ProfileSettings, "principals" | "repositories" | "expirySec" | "leafLifetimeSec" | "allowList">
 >
@@ -61,7 +69,7 @@ export async function createProfile(
   const now = wholeSeconds(ports.clock())
   const held =
     settings.keyMode === "held"
-      ? await makeHeldKey(ports, deployment, issuer, name, `held/${name}`, settings.algorithm, now)
+      ? await makeHeldKey(ports, deployment, issuer, name, `held/${name}`, settings, now)
       : undefined
   const profile: Profile = {
     name,
@@ -109,7 +117,7 @@ async function makeHeldKey(
   issuer: Issuer,
   profile: string,
   keyName: string,
-  algorithm: ProfileAlgorithm,
+  { algorithm, timestamp }: Pick<Profile, "algorithm" | "timestamp">,
   now: Date,
 ): Promise<HeldKey> {
   const key = await ports.maker.create(keyName, "held", algorithm)
@@ -121,7 +129,7 @@ async function makeHeldKey(
   )({
     serial: randomSerial(ports.random),
     spki: key.spki,
-    notBefore: now,
+    notBefore: leafStart(timestamp, now),
     notAfter: issuer.notAfter,
   })
   return { key, certificate, issuerGeneration: issuer.generation }
@@ -143,7 +151,7 @@ function checkLists(settings: ProfileChange): void {
 }
 
 function sameSettings(profile: Profile, settings: ProfileSettings): Profile {
-  const names = ["issuer", "keyMode", "algorithm", "expirySec", "leafLifetimeSec", "allowList"] as const
+  const names = ["issuer", "keyMode", "algorithm", "expirySec", "leafLifetimeSec", "allowList", "timestamp"] as const
   const lists = ["principals", "repositories"] as const
   const same =
     names.every((name) => profile[name] === settings[name]) &&
@@ -201,7 +209,7 @@ export async function rotateProfile(
   const next: Profile = {
     ...nextGeneration(profile, now),
     issuer: issuer.name,
-    held: profile.held && (await makeHeldKey(ports, deployment, issuer, name, keyName, profile.algorithm, now)),
+    held: profile.held && (await makeHeldKey(ports, deployment, issuer, name, keyName, profile, now)),
     former: await formerOf(ports.table, profile, issuer),
     rotatedFrom: generation,
   }

@@ -208,6 +208,7 @@ export function profileItem(profile: Profile): Item {
       expirySec: profile.expirySec,
       leafLifetimeSec: profile.leafLifetimeSec,
       allowList: profile.allowList,
+      timestamp: profile.timestamp,
       state: profile.state,
       generation: profile.generation,
       held: held && {
@@ -237,6 +238,7 @@ function profileFrom(item: Item): Profile {
     expirySec: attributes.optionalNumber("expirySec"),
     leafLifetimeSec: attributes.number("leafLifetimeSec"),
     allowList: attributes.flag("allowList"),
+    timestamp: (attributes.optionalText("timestamp") ?? "none") as Profile["timestamp"],
     state: attributes.text("state") as Profile["state"],
     generation: attributes.number("generation"),
     held: held && {

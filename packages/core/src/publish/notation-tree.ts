@@ -28,6 +28,9 @@ export function notationTree(snapshot: Snapshot): JsonObject {
     trustPolicy: trustPolicy(snapshot),
     trustStore: { type: STORE_TYPE, name: TRUST_STORE, certificates: [base64Encode(deployment.root.certificate)] },
     ...(externalStores.length > 0 && { externalStores }),
+    ...(snapshot.profiles.some(isStamped) && {
+      timestampStore: { name: TRUST_STORE, certificates: [base64Encode(deployment.root.certificate)] },
+    }),
     crls: [...new Set([deployment.root, ...issuers].map(({ issuerKeyId }) => issuerKeyId))].map((issuerKeyId) => ({
       url: crlUrl(deployment.crlHost, issuerKeyId),
       target: `lists/${issuerKeyId}.crl`,
@@ -40,6 +43,10 @@ function externalStore(issuer: string): string {
   return `${TRUST_STORE}-issuer-${issuer}`
 }
 
+function isStamped({ timestamp }: Profile): boolean {
+  return timestamp === "own"
+}
+
 /**
  * One statement for each set of profiles that share repositories: notation takes a repository in one statement only. Scopes that end
  * in `/*` are left out: notation knows exact repositories alone. A statement trusts exactly its profiles' identities, under the roots that
@@ -50,6 +57,7 @@ function trustPolicy({ deployment, profiles, issuers }: Snapshot): JsonObject {
   const storesOf = ({ issuer, former }: Profile) =>
     [issuer, ...former.issuers].map((name) => (external.has(name) ? externalStore(name) : TRUST_STORE))
   const stores = new Map(profiles.map((profile) => [profile.name, storesOf(profile)]))
+  const stamped = new Set(profiles.filter(isStamped).map(({ name }) => name))
   const byRepository = new Map<string, string[]>()
   for (const profile of profiles) {
     if (profile.state === "revoked") continue
@@ -71,12 +79,19 @@ function trustPolicy({ deployment, profiles, issuers }: Snapshot): JsonObject {
       name,
       registryScopes: repositories,
       signatureVerification: { level: "strict" },
-      trustStores: [...new Set(trusted.flatMap((profile) => stores.get(profile) ?? []))].map(
-        (store) => `${STORE_TYPE}:${store}`,
+      trustStores: trustStores(
+        [...new Set(trusted.flatMap((profile) => stores.get(profile) ?? []))],
+        trusted.some((profile) => stamped.has(profile)),
       ),
       trustedIdentities: trusted.map((profile) => identity(deployment, profile)),
     })),
   }
+}
+
+/** notation picks the store by the signature's scheme; with a store of timestamp roots it takes no `notary.x509` signature without a token. */
+function trustStores(names: readonly string[], stamped: boolean): string[] {
+  const stores = names.map((name) => `${STORE_TYPE}:${name}`)
+  return stamped ? [...stores, ...names.map((name) => `ca:${name}`), `tsa:${TRUST_STORE}`] : stores
 }
 
 /** A distinguished name as notation reads it (RFC 4514 with its own order of attributes left to the reader). */

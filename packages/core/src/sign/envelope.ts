@@ -1,6 +1,7 @@
+import { schemeRow } from "@sealwright/formats/algorithms"
 import { bytesEqual, hexDecode, hexEncode } from "@sealwright/formats/bytes"
 import { batchSerial, leafSerial, leafSerialInput } from "@sealwright/formats/leaf-serial"
-import { assembleEnvelope, unsignedEnvelope } from "@sealwright/formats/notary-jws"
+import { assembleEnvelope, rawSignature, unsignedEnvelope } from "@sealwright/formats/notary-jws"
 import { JWS_MEDIA_TYPE } from "@sealwright/formats/oci-notary"
 import { type Certificate, parseCertificate } from "@sealwright/formats/x509"
 import { verifySignature } from "@sealwright/verifier/requests"
@@ -9,11 +10,12 @@ import { ServiceError } from "../errors.ts"
 import type { Envelope, KeyMode } from "../model.ts"
 import type { Digest, KeyReference, MakeEphemeralKey, RunStep, SigningKeys } from "../ports.ts"
 import type { Grant, Standing } from "./leases.ts"
-import { planLeafEnd, type SubjectRequest } from "./rules.ts"
+import { leafStart, planLeafEnd, type SubjectRequest } from "./rules.ts"
+import { type StampPorts, stampSignature } from "./timestamp.ts"
 
 const SIGNING_AGENT = "sealwright/0.1.0"
 
-export interface EnvelopePorts {
+export interface EnvelopePorts extends StampPorts {
   readonly keys: SigningKeys
   readonly makeEphemeralKey: MakeEphemeralKey
   readonly digest: Digest
@@ -54,9 +56,9 @@ type LendLeaf = (
 
 /**
  * How signatures are made (D2): with `ephemeral`, a fresh key certified by the issuer; with `shared`, one such key for all numbers of the grant; with
- * `held`, the profile's own key under its own certificate. One call to the key service, and with `shared` one for the whole grant. Nothing is returned before it has verified: a faulty key service must not get a
+ * `held`, the profile's own key under its own certificate. One call to the key service, and with `shared` one for the whole grant; a timestamp is the authority's own call. Nothing is returned before it has verified: a faulty key service must not get a
  * signature out. What all signatures of one standing share is worked out, and a held certificate checked, once.
- * The function returned @throws ServiceError SIGNER_UNAVAILABLE, KEY_NOT_USABLE, ISSUER_NOT_ACTIVE, SIGNATURE_SELF_CHECK_FAILED
+ * The function returned @throws ServiceError TIMESTAMP_UNAVAILABLE, SIGNER_UNAVAILABLE, KEY_NOT_USABLE, ISSUER_NOT_ACTIVE, SIGNATURE_SELF_CHECK_FAILED
  */
 export function createSignatureMaker(ports: EnvelopePorts): MakeSignature {
   const lenders = new WeakMap<Standing, LendLeaf>()
@@ -71,23 +73,25 @@ export function createSignatureMaker(ports: EnvelopePorts): MakeSignature {
 
   return async (grant, number, subject, signedAt, expiresAt) => {
     const { standing } = grant
-    const { issuer } = standing
+    const { issuer, profile } = standing
+    const stamped = profile.timestamp === "own"
     return await lenderOf(standing)(grant, number, signedAt, async (leaf) => {
       const unsigned = unsignedEnvelope({
         scheme: leaf.key.scheme,
-        authenticSigningTime: signedAt,
+        ...(stamped ? { signingTime: signedAt } : { authenticSigningTime: signedAt }),
         ...(expiresAt && { expiry: expiresAt }),
         target: { mediaType: subject.mediaType, digest: subject.digest, size: subject.size },
         sealwright: { issuerKeyId: hexDecode(issuer.issuerKeyId), serial: leaf.serial, number },
       })
       const signature = await leaf.sign(unsigned.signingInput)
       if (!verifies(ports, leaf.key, unsigned.signingInput, signature)) throw selfCheckFailed(standing)
+      const token = stamped ? await timestampOf(ports, standing, leaf, signature) : undefined
       const chain = [leaf.certificate, issuer.certificate, ...issuer.chain]
       return {
         envelope: {
           format: "notary-jws",
           mediaType: JWS_MEDIA_TYPE,
-          bytes: assembleEnvelope(unsigned, signature, chain, SIGNING_AGENT),
+          bytes: assembleEnvelope(unsigned, signature, chain, SIGNING_AGENT, token),
         },
         serialHex: hexEncode(leaf.serial),
         certificateNotAfter: leaf.notAfter,
@@ -151,7 +155,12 @@ function leafMaker(ports: EnvelopePorts, standing: Standing) {
     const drop = () => key.drop()
     try {
       const notAfter = planLeafEnd(profile, issuer, signedAt)
-      const certificate = await certify({ serial, spki: key.spki, notBefore: signedAt, notAfter })
+      const certificate = await certify({
+        serial,
+        spki: key.spki,
+        notBefore: leafStart(profile.timestamp, signedAt),
+        notAfter,
+      })
       checkLeaf(ports, standing, parseCertificate(certificate), key)
       return { leaf: { certificate, serial, notAfter, key, sign: (message) => key.sign(message) }, drop }
     } catch (error) {
@@ -173,6 +182,19 @@ function heldLeaf(ports: EnvelopePorts, standing: Standing): LendLeaf {
       throw new ServiceError("ISSUER_NOT_ACTIVE", `the certificate of profile ${name} ended ${notAfter.toISOString()}`)
     return await use({ certificate, serial, notAfter, key, sign: (message) => ports.keys.sign(key, message) })
   }
+}
+
+/** No signature of such a profile leaves without its token. */
+function timestampOf(
+  ports: EnvelopePorts,
+  { deployment, issuer }: Standing,
+  { certificate, key }: Leaf,
+  signature: Uint8Array,
+): Promise<Uint8Array> {
+  const { hash } = schemeRow(key.scheme)
+  if (hash === undefined) throw new ServiceError("KEY_NOT_USABLE", `no timestamps over ${key.scheme}`)
+  const certificates = [certificate, issuer.certificate].map(parseCertificate)
+  return stampSignature(ports, deployment.root.certificate, hash, rawSignature(key.scheme, signature), certificates)
 }
 
 /** The issuer signed the certificate, and it is for the key that was meant. */

@@ -2,7 +2,16 @@ import { ServiceError } from "../errors.ts"
 import { auditWrite } from "../ledger/audit.ts"
 import type { SignatureRecord } from "../model.ts"
 import { ulid } from "../names.ts"
-import type { Clock, Digest, MakeEphemeralKey, RandomBytes, RunStep, SigningKeys, Table } from "../ports.ts"
+import type {
+  Clock,
+  Digest,
+  MakeEphemeralKey,
+  RandomBytes,
+  RunStep,
+  SigningKeys,
+  Table,
+  Timestamper,
+} from "../ports.ts"
 import { commitSignatures, earlierSignatures, idempotencyHash, type Settled } from "./commit.ts"
 import { createSignatureMaker } from "./envelope.ts"
 import { createLeasePool, type Grant, type Standing } from "./leases.ts"
@@ -24,6 +33,7 @@ export interface SignPorts {
   readonly table: Table
   readonly keys: SigningKeys
   readonly makeEphemeralKey: MakeEphemeralKey
+  readonly timestamper: Timestamper
   readonly clock: Clock
   readonly random: RandomBytes
   readonly digest: Digest

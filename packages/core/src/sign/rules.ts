@@ -88,6 +88,14 @@ export function planLeafEnd(profile: Profile, issuer: Issuer, signedAt: Date): D
   return end
 }
 
+/** How far the clocks of signer and timestamp authority may lie apart, the accuracy of tokens included. */
+export const CLOCK_MARGIN_MS = 60_000
+
+/** The first moment of a leaf: with a timestamp it reaches back, since the token's time less its accuracy must lie within. */
+export function leafStart(timestamp: Profile["timestamp"], signedAt: Date): Date {
+  return timestamp === "own" ? new Date(signedAt.getTime() - CLOCK_MARGIN_MS) : signedAt
+}
+
 /** Whole seconds, cut down: certificates and envelopes know no fractions. */
 export function wholeSeconds(at: Date): Date {
   return new Date(Math.floor(at.getTime() / 1000) * 1000)

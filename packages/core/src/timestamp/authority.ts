@@ -6,7 +6,7 @@ import { type Actor, auditWrite } from "../ledger/audit.ts"
 import { listTimestampAuthorities, newTimestampAuthority } from "../ledger/timestamp-authorities.ts"
 import { readDeployment } from "../ledger/trust.ts"
 import type { TimestampAlgorithm, TimestampAuthority } from "../model.ts"
-import { wholeSeconds } from "../sign/rules.ts"
+import { CLOCK_MARGIN_MS, wholeSeconds } from "../sign/rules.ts"
 
 export interface TimestampAuthorityRequest {
   readonly algorithm: TimestampAlgorithm
@@ -16,9 +16,6 @@ export interface TimestampAuthorityRequest {
 
 /** A repeat makes a successor once less than this part of the certificate's life remains. */
 const RENEW_BELOW = 1 / 4
-
-/** Its first tokens reach back by their accuracy, and the clocks of two functions may differ. */
-const CLOCK_MARGIN_MS = 60_000
 
 /**
  * Makes the timestamp authority, or its successor: when there is none, the newest is revoked, has another algorithm, or nears its end.

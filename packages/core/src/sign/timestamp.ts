@@ -1,0 +1,65 @@
+import type { HashName } from "@sealwright/formats/algorithms"
+import { bytesEqual } from "@sealwright/formats/bytes"
+import { FormatError } from "@sealwright/formats/errors"
+import { parseTimestampResponse, timestampRequest } from "@sealwright/formats/timestamp"
+import { type ProvenTime, verifyTimestampToken } from "@sealwright/verifier/timestamp"
+import { ServiceError } from "../errors.ts"
+import type { Digest, RandomBytes, RunStep, Timestamper } from "../ports.ts"
+
+export interface StampPorts {
+  readonly timestamper: Timestamper
+  readonly digest: Digest
+  readonly random: RandomBytes
+  readonly run: RunStep
+}
+
+const NONCE_BYTES = 16
+
+/**
+ * A token over a signature by the deployment's own authority, checked as a verifier will: for these bytes, for this request, below this root, and within
+ * the validity of what signed.
+ * @param raw the signature as the envelope has it
+ * @param certificates of the signature's chain that end: the token's time less and plus its accuracy must lie within each
+ * @throws ServiceError TIMESTAMP_UNAVAILABLE when there is no token; SIGNATURE_SELF_CHECK_FAILED when there is one that proves nothing
+ */
+export async function stampSignature(
+  ports: StampPorts,
+  root: Uint8Array,
+  hash: HashName,
+  raw: Uint8Array,
+  certificates: readonly { readonly notBefore: Date; readonly notAfter: Date }[],
+): Promise<Uint8Array> {
+  const nonce = ports.random(NONCE_BYTES)
+  nonce[0] = 0x40 | ((nonce[0] as number) & 0x3f)
+  const query = timestampRequest({ hash, digest: ports.digest(hash, raw), nonce, certReq: true })
+  const token = tokenOf(await ports.timestamper.timestamp(query))
+  const proven = ports.run(verifyTimestampToken(token, raw, { trusted: [root] }))
+  if (!proven.ok)
+    throw new ServiceError("SIGNATURE_SELF_CHECK_FAILED", `the timestamp: ${proven.code} ${proven.detail}`)
+  const echo = proven.token.info.nonce
+  if (echo === undefined || !bytesEqual(echo, nonce))
+    throw new ServiceError("SIGNATURE_SELF_CHECK_FAILED", "the timestamp answers another request")
+  if (!certificates.every((certificate) => covers(certificate, proven)))
+    throw new ServiceError("SIGNATURE_SELF_CHECK_FAILED", "the timestamp lies outside a certificate of the signature")
+  return token
+}
+
+function covers(certificate: { readonly notBefore: Date; readonly notAfter: Date }, { earliest, latest }: ProvenTime) {
+  return certificate.notBefore.getTime() <= earliest.getTime() && latest.getTime() <= certificate.notAfter.getTime()
+}
+
+function tokenOf(response: Uint8Array): Uint8Array {
+  try {
+    const parsed = parseTimestampResponse(response)
+    if (parsed.granted) return parsed.token
+    throw new ServiceError(
+      "TIMESTAMP_UNAVAILABLE",
+      `the authority answered ${parsed.failure ?? "no reason"}: ${parsed.text}`,
+    )
+  } catch (error) {
+    if (!(error instanceof FormatError)) throw error
+    throw new ServiceError("TIMESTAMP_UNAVAILABLE", `the authority's answer is unreadable: ${error.code}`, {
+      cause: error,
+    })
+  }
+}
