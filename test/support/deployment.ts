@@ -235,8 +235,7 @@ export class Deployment {
     const signer = options.signer ?? makeSigner("ecdsa-p256-sha256")
     const unsigned = unsignedEnvelope({
       scheme: signer.scheme,
-      authenticSigningTime: signingTime,
-      ...(options.timestamp && { signingScheme: "notary.x509" }),
+      ...(options.timestamp ? { signingTime: signingTime } : { authenticSigningTime: signingTime }),
       ...(options.expiry && { expiry: options.expiry }),
       target,
       sealwright: { issuerKeyId: this.issuer.issuingSigner.keyId, serial: serialOf(number), number },

@@ -15,7 +15,7 @@ import {
   readProfile,
   replaceProfile,
 } from "../ledger/trust.ts"
-import type { Deployment, FormerAuthority, HeldKey, Issuer, Profile, ProfileAlgorithm } from "../model.ts"
+import type { Deployment, FormerAuthority, HeldKey, Issuer, Profile } from "../model.ts"
 import { isPrincipal, isScope, ROOT_NAME, SLUG } from "../names.ts"
 import type { Table, Write } from "../ports.ts"
 import { noteChangeNow } from "../publish/changes.ts"
