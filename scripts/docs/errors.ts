@@ -105,6 +105,7 @@ export const COMMAND_CODES: readonly (readonly [string, string, string])[] = [
   ["ANSWER_TOO_LARGE", "5", "The answer is larger than 16 MiB."],
   ["ANSWER_MALFORMED", "5", "The answer is not JSON."],
   ["SUBJECT_MALFORMED", "1", "The image layout is damaged."],
+  ["ROOT_UNKNOWN", "1", "The trust bundle has no root of the SHA-256 that was to be accepted."],
   ["STATE_MALFORMED", "3", "The state file can't be read; it is not skipped, since that would forget."],
   ["UNEXPECTED", "5", "A mistake of the command; please report it."],
 ]

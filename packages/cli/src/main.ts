@@ -83,6 +83,14 @@ const COMMANDS: { readonly [name: string]: { readonly summary: string; readonly 
     summary: "verify an artifact offline",
     load: async () => (await import("./commands/verify.ts")).verifyCommand,
   },
+  "trust roots": {
+    summary: "list a bundle's roots and which are accepted",
+    load: async () => (await import("./commands/trust.ts")).trustRoots,
+  },
+  "trust accept-root": {
+    summary: "accept a root that a publisher added",
+    load: async () => (await import("./commands/trust.ts")).trustAcceptRoot,
+  },
   fsck: {
     summary: "check table and bucket for consistency",
     load: async () => (await import("./commands/fsck.ts")).fsckCommand,

@@ -119,6 +119,7 @@ function statementOf(read: ReadStatement, readStore: ReadStore): NotationStateme
       algorithms: undefined,
       maxStaleSec: undefined,
       requireAllowList: false,
+      acceptNewRoots: false,
     },
   }
 }

@@ -70,6 +70,8 @@ export interface TrustPolicy {
   readonly maxStaleSec: number | undefined
   /** the publisher's allow list must have the artifact under this repository (R25) */
   readonly requireAllowList: boolean
+  /** roots that a key repository adds count without the deployer's acknowledgement */
+  readonly acceptNewRoots: boolean
 }
 
 /**
@@ -124,6 +126,7 @@ function policyShape(readFile: ReadFile) {
       algorithms: array(algorithm, 16, 1),
       maxStaleSec: integer(0, 10 * 366 * 86_400),
       requireAllowList: boolean,
+      acceptNewRoots: boolean,
     },
   )
 }
@@ -154,6 +157,7 @@ function buildPolicy(read: ReadPolicy): TrustPolicy {
     algorithms: read.algorithms,
     maxStaleSec: read.maxStaleSec,
     requireAllowList: read.requireAllowList ?? false,
+    acceptNewRoots: read.acceptNewRoots ?? false,
   }
 }
 
@@ -193,6 +197,7 @@ function warningsOf(policy: TrustPolicy): readonly string[] {
     for (const { kind } of entities)
       if (kind === "signing key") warnings.push(`${who} trusts a signing key itself: the next rotation breaks it`)
   }
+  if (policy.acceptNewRoots) warnings.push("acceptNewRoots is on: whoever signs trust bundles can add a root unseen")
   if (!policy.checks.signature) warnings.push("signatureCheck is off: unsigned artifacts are accepted")
   if (!policy.checks.expiry) warnings.push("signatureExpiry is off: expired signatures are accepted")
   if (!policy.checks.rescinded) warnings.push("signatureRescinded is off: revoked signatures are accepted")
