@@ -10,6 +10,8 @@ import {
   profileRotationSchema,
   profileSchema,
   revocationSchema,
+  rootRetirementSchema,
+  rootRotationSchema,
   signSchema,
   takeoverSchema,
 } from "../../functions/http/schemas.ts"
@@ -22,6 +24,8 @@ const BODIES: { readonly [routeKey: string]: GenericSchema } = {
   "POST /v1/ceremony": ceremonySchema,
   "POST /v1/issuers": issuerSchema,
   "POST /v1/issuers/{issuer}/activation": activationSchema,
+  "POST /v1/root/rotation": rootRotationSchema,
+  "POST /v1/root/retirement": rootRetirementSchema,
   "POST /v1/issuers/{issuer}/rotation": issuerRotationSchema,
   "POST /v1/issuers/{issuer}/takeover": takeoverSchema,
   "POST /v1/profiles/{profile}/rotation": profileRotationSchema,

@@ -399,6 +399,8 @@ describe("policies for people and pipelines (D14)", () => {
       "POST/v1/profiles/*/rotation",
       "POST/v1/profiles/*/suspend",
       "POST/v1/publications",
+      "POST/v1/root/retirement",
+      "POST/v1/root/rotation",
       "PUT/v1/profiles/*/allowances",
     ])
     expect(paths("Auditor")).toContain("GET/v1/audit")
