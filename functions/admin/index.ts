@@ -14,9 +14,11 @@ import {
   rotateProfile,
   suspendProfile,
 } from "@sealwright/core/admin/profiles"
+import { retireRoot, rotateRoot } from "@sealwright/core/admin/roots"
 import { activateSuccessor, rotateIssuer } from "@sealwright/core/admin/rotation"
 import { ServiceError } from "@sealwright/core/errors"
 import { tufDocuments } from "@sealwright/core/ledger/tuf-documents"
+import type { Deployment } from "@sealwright/core/model"
 import { ROOT_NAME } from "@sealwright/core/names"
 import { makeTimestampAuthority } from "@sealwright/core/timestamp/authority"
 import { runSync } from "@sealwright/verifier/node-crypto"
@@ -34,6 +36,8 @@ import {
   profileChangeSchema,
   profileRotationSchema,
   profileSchema,
+  rootRetirementSchema,
+  rootRotationSchema,
   takeoverSchema,
   timestampAuthoritySchema,
 } from "../http/schemas.ts"
@@ -62,9 +66,15 @@ type Route = (event: ApiEvent, actor: ReturnType<typeof callerOf>) => Promise<Re
 
 const routes: { readonly [routeKey: string]: Route } = {
   "POST /v1/ceremony": async (event, actor) => {
-    const deployment = await holdCeremony(ports, check(ceremonySchema, bodyOf(event)), actor)
-    const [root] = await tufDocuments(table, "root")
-    return reply(200, { deployment: deploymentView(deployment, root?.bytes ?? new Uint8Array(0)) })
+    return await deploymentReply(await holdCeremony(ports, check(ceremonySchema, bodyOf(event)), actor))
+  },
+  "POST /v1/root/rotation": async (event, actor) => {
+    const rotation = { algorithm: undefined, ...check(rootRotationSchema, bodyOf(event)) }
+    return await deploymentReply(await rotateRoot(ports, rotation, actor))
+  },
+  "POST /v1/root/retirement": async (event, actor) => {
+    const { thumbprint } = check(rootRetirementSchema, bodyOf(event))
+    return await deploymentReply(await retireRoot(ports, thumbprint, actor))
   },
   "POST /v1/issuers": async (event, actor) => {
     const request = check(issuerSchema, bodyOf(event))
@@ -118,6 +128,11 @@ const routes: { readonly [routeKey: string]: Route } = {
     const { repository, digests } = check(allowancesSchema, bodyOf(event))
     return reply(200, await allowDigests(ports, pathParameter(event, "profile"), repository, digests, actor))
   },
+}
+
+async function deploymentReply(deployment: Deployment): Promise<Reply> {
+  const [root] = await tufDocuments(table, "root")
+  return reply(200, { deployment: deploymentView(deployment, root?.bytes ?? new Uint8Array(0)) })
 }
 
 export const handler = middy<ApiEvent, Reply>()

@@ -97,6 +97,16 @@ export const issuerRotationSchema = v.strictObject({
 
 export const takeoverSchema = v.strictObject({ generation })
 
+/** The generation is the next one, as with issuers. */
+export const rootRotationSchema = v.strictObject({
+  generation,
+  algorithm: v.optional(algorithm),
+  rootYears: v.optional(whole(1, 30), 10),
+})
+
+/** SHA-256 of the root's certificate. */
+export const rootRetirementSchema = v.strictObject({ thumbprint: v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/)) })
+
 /** PEM blocks: the issuer's certificate first, the root last. */
 export const activationSchema = v.strictObject({ chain: v.pipe(v.string(), v.maxLength(131_072)) })
 

@@ -130,6 +130,7 @@ export function deploymentView(deployment: Deployment, rootMetadata: Uint8Array)
     tufUrl: deployment.tufUrl,
     createdAt: formatTime(deployment.createdAt),
     root: issuerView(deployment.root),
+    formerRoots: deployment.formerRoots.map(issuerView),
     tufThreshold: 1,
     tufRoot: base64Encode(rootMetadata),
   }

@@ -83,7 +83,7 @@ const GROUPS: { readonly [title: string]: { readonly [id: string]: Requirement }
     ),
     R17: inPart(
       "Deployers can take a new root over from a signed, versioned trust bundle; a compromised root cannot rotate itself.",
-      "The verifier follows chains of TUF roots and reads trust bundles with several roots. Rotating the certificate root comes later; with a TUF threshold of 1 a thief of the root key could rotate it.",
+      "`root rotate` puts a new root into the trust bundle and changes the TUF root's key, signed by old and new; a deployer who trusts the bundle accepts the root by hand before it counts (`trust accept-root`). `root retire` needs no word of the old root. With a TUF threshold of 1 a thief of the TUF root key could rotate that one.",
     ),
     R18: met(
       "Expiry of keys and certificates is visible before it hurts, and enforced when it comes.",

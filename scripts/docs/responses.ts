@@ -127,7 +127,8 @@ export const COMPONENTS = {
     crlHost: text,
     tufUrl: text,
     createdAt: time,
-    root: issuer,
+    root: { ...issuer, description: "certifies new issuers" },
+    formerRoots: { type: "array", items: issuer, description: "retired ones have left the trust bundle" },
     tufThreshold: { const: 1 },
     tufRoot: { ...base64, description: "the first TUF root, for deployers to pin" },
   }),
@@ -318,6 +319,14 @@ export const ANSWERS: { readonly [routeKey: string]: Answer } = {
   "POST /v1/issuers/{issuer}/activation": {
     summary: "Give a pending issuer the chain that its outside authority signed",
     status: { 200: object({ issuer: ref("Issuer") }) },
+  },
+  "POST /v1/root/rotation": {
+    summary: "Put a new root beside the old one, and change the key of the TUF root",
+    status: { 200: object({ deployment: ref("Deployment") }) },
+  },
+  "POST /v1/root/retirement": {
+    summary: "Take a root out of the trust bundle",
+    status: { 200: object({ deployment: ref("Deployment") }) },
   },
   "POST /v1/issuers/{issuer}/rotation": {
     summary: "Make an issuer's successor, which is published before it signs",

@@ -1,6 +1,8 @@
 import { execFileSync } from "node:child_process"
+import { createHash } from "node:crypto"
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
+import { pemDecode } from "@sealwright/formats/pem"
 import { afterAll, beforeAll, expect, test } from "vitest"
 import { type Outcome, runOffline, withClients } from "../support/clients.ts"
 import { type Image, profileArguments, startDeployment, type TestDeployment, writeImage } from "./deployment.ts"
@@ -44,10 +46,12 @@ withClients(
 
     afterAll(() => deployment?.close())
 
-    async function sign(name: string, profile: string): Promise<void> {
+    const sign = (name: string, profile: string) => signAs(name, profile, profile)
+
+    async function signAs(name: string, profile: string, repository: string): Promise<void> {
       const image = writeImage(join(deployment.folder, name), name)
       images.set(name, image)
-      const reference = `${repositoryOf(profile)}:v1`
+      const reference = `${repositoryOf(repository)}:v1`
       await deployment.must("pipeline", "sign", image.path, "--profile", profile, "--reference", reference)
     }
 
@@ -105,12 +109,63 @@ withClients(
       }
     }, 120_000)
 
+    test("R17: a new root is accepted by hand where the bundle is trusted by its address, and the old one retires", async () => {
+      const { must, sealwright, folder, service } = deployment
+      const address = { trustPolicy: { trustStore: [{ trustedRoots: [{ root: `${service.trustUrl}/tuf` }] }] } }
+      writeFileSync(join(folder, "by-address.json"), JSON.stringify(address))
+      const trust = ["--bundle", "mirrored", "--root", "tuf-root.json", "--state", "mirrored.state"]
+      const mirror = () =>
+        must("operator", "mirror", "mirrored", ...trust.slice(2), "--from", `${service.trustUrl}/tuf`)
+      const byAddress = async (name: string) => {
+        const reference = ["--reference", `${repositoryOf("root")}:v1`, "--policy", "by-address.json"]
+        const { status, answer } = await sealwright("operator", "verify", join(folder, name), ...reference, ...trust)
+        return [status, answer.code]
+      }
+      await must("admin", ...profileArguments("root-test", "own", repositoryOf("root")))
+      await signAs("root-before", "root-test", "root")
+      await must("admin", "publish")
+      await mirror()
+      expect(await byAddress("root-before")).toEqual([0, "ACCEPTED"])
+
+      const rotated = await must("admin", "root", "rotate")
+      await must("admin", "issuer", "rotate", "own")
+      await must("admin", "publish")
+      await must("admin", "issuer", "rotate", "own", "--activate")
+      await signAs("root-after", "root-test", "root")
+      bundle = await deployment.publishAndExport("new-root")
+      expect(await byNotation("root-before", "root")).toMatchObject(accepted)
+      expect(await byNotation("root-after", "root")).toMatchObject(accepted)
+      await mirror()
+      expect(await byAddress("root-before")).toEqual([0, "ACCEPTED"])
+      expect(await byAddress("root-after")).toEqual([3, "ROOT_NOT_ACCEPTED"])
+      const { roots } = await must("operator", "trust", "roots", ...trust)
+      const waiting = roots.filter((root: { accepted: boolean }) => !root.accepted)
+      expect(waiting).toHaveLength(1)
+      expect(await sealwright("operator", "trust", "accept-root", "0".repeat(64), ...trust)).toMatchObject({
+        status: 1,
+      })
+      await must("operator", "trust", "accept-root", waiting[0].sha256, ...trust)
+      expect(await byAddress("root-after")).toEqual([0, "ACCEPTED"])
+
+      const [old] = rotated.deployment.formerRoots
+      await must(
+        "admin",
+        "root",
+        "retire",
+        createHash("sha256").update(pemDecode("CERTIFICATE", old.certificate)).digest("hex"),
+      )
+      await must("admin", "publish")
+      await mirror()
+      expect(await byAddress("root-before")).toEqual([1, "CHAIN_NOT_TRUSTED"])
+      expect(await byAddress("root-after")).toEqual([0, "ACCEPTED"])
+    }, 120_000)
+
     test("R24: once an issuer is revoked, nothing that it signed is accepted", async () => {
       await deployment.must("revoker", "revoke", "--issuer", "corp", "--reason", "cACompromise")
       bundle = await deployment.publishAndExport("revoked")
       expect(await byUs("corp-second", "corp")).toEqual([1, "CERTIFICATE_REVOKED"])
       expect(await byUs("corp", "corp")).toEqual([0, "ACCEPTED"])
-      expect(await byNotation("own", "own")).toMatchObject(accepted)
+      expect(await byNotation("root-after", "root")).toMatchObject(accepted)
     })
   },
 )

@@ -1,6 +1,8 @@
+import { digest } from "@sealwright/adapters/platform"
 import { createIssuer, holdCeremony } from "@sealwright/core/admin/ceremony"
 import { activateIssuer, requestIssuer } from "@sealwright/core/admin/external"
 import { createProfile, rotateProfile, suspendProfile } from "@sealwright/core/admin/profiles"
+import { retireRoot, rotateRoot } from "@sealwright/core/admin/roots"
 import { activateSuccessor, rotateIssuer } from "@sealwright/core/admin/rotation"
 import { isServiceError } from "@sealwright/core/errors"
 import type { Item } from "@sealwright/core/ports"
@@ -8,6 +10,7 @@ import { publish } from "@sealwright/core/publish/flow"
 import { revoke } from "@sealwright/core/revoke/flow"
 import { type RevocationRequestTarget, targetName } from "@sealwright/core/revoke/rules"
 import { createSigner, type SignRequest } from "@sealwright/core/sign/flow"
+import { hexEncode } from "@sealwright/formats/bytes"
 import { beforeAll, describe, expect, test } from "vitest"
 import { certifyOutside } from "../support/authority.ts"
 import { cheapSigner } from "../support/fakes-crypto.ts"
@@ -77,6 +80,16 @@ const ACTS: Readonly<Record<string, Act>> = {
   },
   "rotate a held key": async (ports) => {
     await rotateProfile(ports, "held", 1, undefined, ADMIN)
+  },
+  "rotate the root": async (ports) => {
+    await rotateRoot(ports, { generation: 2, algorithm: undefined, rootYears: 10 }, ADMIN)
+  },
+  "retire a root": async (ports) => {
+    const { formerRoots } = await rotateRoot(ports, { generation: 2, algorithm: undefined, rootYears: 10 }, ADMIN)
+    await rotateIssuer(ports, { name: "ci", generation: 2, algorithm: undefined, days: 500 }, ADMIN)
+    await publish(ports, false)
+    await activateSuccessor(ports, "ci", 2, ADMIN)
+    await retireRoot(ports, hexEncode(digest("sha256", formerRoots[0]?.certificate ?? new Uint8Array(0))), ADMIN)
   },
   publish: async (ports) => {
     await publish(ports, true)

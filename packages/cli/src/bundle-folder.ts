@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto"
 import { closeSync, constants, fstatSync, lstatSync, openSync, readdirSync, readSync, rmSync } from "node:fs"
 import { join } from "node:path"
-import { base64Decode, utf8 } from "@sealwright/formats/bytes"
+import { base64Decode, base64Encode, utf8 } from "@sealwright/formats/bytes"
 import { pemEncode } from "@sealwright/formats/pem"
 import { array, integer, object, openObject, string } from "@sealwright/formats/shape"
 import { parseJson } from "@sealwright/formats/strict-json"
@@ -126,17 +126,21 @@ export function parseNotationTree(bytes: Uint8Array): NotationTree {
  * Writes what notation reads: with `XDG_CONFIG_HOME=<bundle>/notation/config` and `XDG_CACHE_HOME=<bundle>/notation/cache` it verifies offline,
  * CRLs included. The policy comes last, so that a half-written tree trusts nothing new.
  * @param crlOf the verified CRL behind a target of the bundle
+ * @param waiting roots that nobody has accepted: they are left out
  */
 export function writeNotationTree(
   folder: string,
   tree: Uint8Array,
   crlOf: (target: string) => Uint8Array | undefined,
+  waiting: readonly Uint8Array[],
 ): void {
+  const left = new Set(waiting.map(base64Encode))
   const { trustPolicy, trustStore, externalStores = [], timestampStore, crls } = parseNotationTree(tree)
   const config = join(folder, "notation/config/notation")
   const kept = new Set<string>()
   const writeStore = (type: string, name: string, roots: readonly string[]) => {
     for (const [i, root] of roots.entries()) {
+      if (left.has(root)) continue
       const path = `truststore/x509/${type}/${name}/root-${i + 1}.crt`
       writeFileWhole(join(config, path), utf8(pemEncode("CERTIFICATE", base64Decode(root))))
       kept.add(path)

@@ -9,6 +9,14 @@ const COMMANDS: { readonly [name: string]: { readonly summary: string; readonly 
     summary: "set the deployment up, once",
     load: async () => (await import("./commands/ceremony.ts")).ceremony,
   },
+  "root rotate": {
+    summary: "put a new root beside the old one",
+    load: async () => (await import("./commands/root.ts")).rootRotate,
+  },
+  "root retire": {
+    summary: "take a root out of the trust bundle",
+    load: async () => (await import("./commands/root.ts")).rootRetire,
+  },
   "issuer create": {
     summary: "create an issuing CA",
     load: async () => (await import("./commands/issuer.ts")).issuerCreate,
@@ -118,6 +126,14 @@ const COMMANDS: { readonly [name: string]: { readonly summary: string; readonly 
   verify: {
     summary: "verify an artifact offline",
     load: async () => (await import("./commands/verify.ts")).verifyCommand,
+  },
+  "trust roots": {
+    summary: "list a bundle's roots and which are accepted",
+    load: async () => (await import("./commands/trust.ts")).trustRoots,
+  },
+  "trust accept-root": {
+    summary: "accept a root that a publisher added",
+    load: async () => (await import("./commands/trust.ts")).trustAcceptRoot,
   },
   fsck: {
     summary: "check table and bucket for consistency",

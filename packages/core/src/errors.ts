@@ -177,6 +177,11 @@ export const ERROR_CODES = {
     retry: false,
     remedy: "Ask for a certificate that ends no later than the one that certifies it.",
   },
+  ROOT_IN_USE: {
+    kind: "conflict",
+    retry: false,
+    remedy: "Rotate the root, and the issuers below it, before you retire it.",
+  },
   IDEMPOTENCY_CONFLICT: {
     kind: "conflict",
     retry: false,

@@ -14,7 +14,12 @@ export interface Deployment {
   /** where the TUF repository is published, e.g. `https://trust.example.com/tuf` */
   readonly tufUrl: string
   readonly createdAt: Date
+  /** certifies new issuers */
   readonly root: Issuer
+  /** those before it, oldest first; `retired` ones have left the trust bundle */
+  readonly formerRoots: readonly Issuer[]
+  /** rises with each change, so that of two changes at once one fails */
+  readonly version: number
   readonly tuf: TufKeys
 }
 

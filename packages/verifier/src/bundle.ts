@@ -12,6 +12,7 @@ import {
 import { openObject, string } from "@sealwright/formats/shape"
 import { parseJson } from "@sealwright/formats/strict-json"
 import {
+  allRoots,
   MAX_REGISTRY_BYTES,
   MAX_TRUST_BUNDLE_BYTES,
   parseRegistry,
@@ -60,6 +61,8 @@ export interface BundleInput {
   readonly maxStaleSec?: number | undefined
   /** of the state file; without it an older bundle can't be told from a new one */
   readonly floors?: BundleFloors | undefined
+  /** lower-case hex SHA-256 of roots that the deployer takes over now, after comparing them with the publisher by another way */
+  readonly acceptRoots?: readonly string[] | undefined
 }
 
 /** How old one part of a bundle is. */
@@ -78,6 +81,8 @@ export interface Freshness {
 export interface OpenedBundle {
   readonly ok: true
   readonly trustBundle: TrustBundle
+  /** roots of the trust bundle, DER, that were added since it was taken over and that nobody has accepted: they count for nothing by themselves */
+  readonly newRoots: readonly Uint8Array[]
   readonly registry: Registry
   readonly revocations: RevocationReader
   readonly allowList: AllowList | undefined
@@ -162,6 +167,7 @@ function* open(input: BundleInput, maxStaleSec: number): Step<OpenedBundle> {
   const list = yield* signedList(input, tuf, REVOCATIONS, parseRevocationList)
   if (list === undefined) throw new Refusal("BUNDLE_MISSING", REVOCATIONS, "the publisher lists no revocations")
   const allow = yield* signedList(input, tuf, ALLOW, parseAllowList)
+  const roots = yield* sortRoots(allRoots(trustBundle), input)
   checkFloors(input.floors, list.content, list.digest, allow?.content, registry)
 
   const crls = new Map<string, Uint8Array | undefined>()
@@ -173,13 +179,14 @@ function* open(input: BundleInput, maxStaleSec: number): Step<OpenedBundle> {
   return {
     ok: true,
     trustBundle,
+    newRoots: roots.waiting,
     registry,
     revocations: revocationReader(list.content),
     allowList: allow?.content,
     freshness,
     stale: isStale({ freshness }, input.now, maxStaleSec),
     maxStaleSec,
-    floors: raiseFloors(outcome.floors, list.content, list.digest, allow?.content, registry.epoch),
+    floors: raiseFloors(outcome.floors, list.content, list.digest, allow?.content, registry.epoch, roots.accepted),
     *crl(issuerKeyId) {
       if (!crls.has(issuerKeyId)) {
         const found = yield* readTarget(tuf, targets(input), `lists/${issuerKeyId}.crl`, MAX_CRL_BYTES)
@@ -188,6 +195,25 @@ function* open(input: BundleInput, maxStaleSec: number): Step<OpenedBundle> {
       return crls.get(issuerKeyId)
     },
   }
+}
+
+/**
+ * The trust bundle is signed by keys that are used online, so a thief of them must not add a root unseen (R17): what was not there when the deployer
+ * took the bundle over waits for an acknowledgement. A root that left and comes back waits again.
+ */
+function* sortRoots(
+  roots: readonly Uint8Array[],
+  { floors, acceptRoots = [] }: BundleInput,
+): Step<{ readonly accepted: readonly string[]; readonly waiting: readonly Uint8Array[] }> {
+  const known = floors?.roots && new Set([...floors.roots, ...acceptRoots])
+  const accepted: string[] = []
+  const waiting: Uint8Array[] = []
+  for (const root of roots) {
+    const thumbprint = hexEncode(yield* digest("sha256", root))
+    if (known === undefined || known.has(thumbprint)) accepted.push(thumbprint)
+    else waiting.push(root)
+  }
+  return { accepted, waiting }
 }
 
 const LISTS = "lists"

@@ -127,6 +127,7 @@ function statementOf(read: ReadStatement, readStore: ReadStore): NotationStateme
         required: read.signatureVerification.verifyTimestamp ?? "always",
       },
       requireAllowList: false,
+      acceptNewRoots: false,
     },
   }
 }

@@ -1,7 +1,7 @@
 import { utf8 } from "@sealwright/formats/bytes"
 import { FormatError } from "@sealwright/formats/errors"
 import type { AllowList, RevocationList } from "@sealwright/formats/revocation-list"
-import { integer, map, object, openObject, type Reader, string } from "@sealwright/formats/shape"
+import { array, integer, map, object, openObject, type Reader, string } from "@sealwright/formats/shape"
 import { parseJson } from "@sealwright/formats/strict-json"
 import { formatTime, parseTime } from "@sealwright/formats/time"
 import type { TufFloors } from "./tuf-client.ts"
@@ -25,6 +25,8 @@ export interface BundleFloors {
   /** epoch 0: none was seen */
   readonly allowEpoch: number
   readonly registryEpoch: number
+  /** lower-case hex SHA-256 of the roots that the deployer has taken over; undefined: none were seen, so the next bundle's are */
+  readonly roots?: readonly string[] | undefined
 }
 
 /** Distinct targets that the list names or names as released. */
@@ -56,6 +58,7 @@ export function raiseFloors(
   digest: string,
   allowList: AllowList | undefined,
   registryEpoch: number,
+  roots: readonly string[],
 ): BundleFloors {
   const { epoch, date } = list
   return {
@@ -63,6 +66,7 @@ export function raiseFloors(
     list: { epoch, date, digest, counts: countsOf(list) },
     allowEpoch: allowList?.epoch ?? 0,
     registryEpoch,
+    roots,
   }
 }
 
@@ -71,25 +75,29 @@ export function raiseFloors(
  * one, flushed, then renamed over it. A crash in between leaves the old floors, which only let older bundles pass that were good before.
  */
 export function encodeState(floors: BundleFloors): Uint8Array {
-  const { tuf, list, allowEpoch, registryEpoch } = floors
-  const json = { mediaType: STATE_TYPE, tuf, list: { ...list, date: formatTime(list.date) }, allowEpoch, registryEpoch }
+  const { list, ...rest } = floors
+  const json = { mediaType: STATE_TYPE, ...rest, list: { ...list, date: formatTime(list.date) } }
   return utf8(`${JSON.stringify(json)}\n`)
 }
 
 const version = integer(0)
 const date: Reader<Date> = (value, at) => parseTime(string(20)(value, at))
-const stateShape = object({
-  mediaType: string(100),
-  tuf: object({ root: version, timestamp: version, snapshot: version, targets: map(version, 100_000, string(1024)) }),
-  list: object({
-    epoch: version,
-    date,
-    digest: string(64, /^[0-9a-f]{64}$/),
-    counts: object({ rules: version, numbers: version, artifacts: version, voidNumbers: version }),
-  }),
-  allowEpoch: version,
-  registryEpoch: version,
-})
+const thumbprint = string(64, /^[0-9a-f]{64}$/)
+const stateShape = object(
+  {
+    mediaType: string(100),
+    tuf: object({ root: version, timestamp: version, snapshot: version, targets: map(version, 100_000, string(1024)) }),
+    list: object({
+      epoch: version,
+      date,
+      digest: string(64, /^[0-9a-f]{64}$/),
+      counts: object({ rules: version, numbers: version, artifacts: version, voidNumbers: version }),
+    }),
+    allowEpoch: version,
+    registryEpoch: version,
+  },
+  { roots: array(thumbprint, 64) },
+)
 
 /**
  * A damaged state file must stop the caller: to go on without floors is to forget them.
@@ -99,6 +107,6 @@ export function parseState(bytes: Uint8Array): BundleFloors {
   const value = parseJson(bytes, { maxBytes: MAX_STATE_BYTES })
   if (openObject({ mediaType: string(100) })(value, "state").mediaType !== STATE_TYPE)
     throw new FormatError("VERSION_UNKNOWN", `not ${STATE_TYPE}`)
-  const { tuf, list, allowEpoch, registryEpoch } = stateShape(value, "state")
-  return { tuf: { ...tuf, targets: Object.fromEntries(tuf.targets) }, list, allowEpoch, registryEpoch }
+  const { mediaType: _, tuf, ...rest } = stateShape(value, "state")
+  return { tuf: { ...tuf, targets: Object.fromEntries(tuf.targets) }, ...rest }
 }

@@ -73,6 +73,8 @@ export interface TrustPolicy {
   readonly timestamps: TimestampTrust
   /** the publisher's allow list must have the artifact under this repository (R25) */
   readonly requireAllowList: boolean
+  /** roots that a key repository adds count without the deployer's acknowledgement */
+  readonly acceptNewRoots: boolean
 }
 
 /**
@@ -129,6 +131,7 @@ function policyShape(readFile: ReadFile) {
       requireAllowList: boolean,
       timestampRoots: timestampRootsReader(readFile),
       requireTimestamp: boolean,
+      acceptNewRoots: boolean,
     },
   )
 }
@@ -163,6 +166,7 @@ function buildPolicy(read: ReadPolicy): TrustPolicy {
     maxStaleSec: read.maxStaleSec,
     timestamps: { roots: timestampRoots, required: requireTimestamp ? "always" : "none" },
     requireAllowList: read.requireAllowList ?? false,
+    acceptNewRoots: read.acceptNewRoots ?? false,
   }
 }
 
@@ -202,6 +206,7 @@ function warningsOf(policy: TrustPolicy): readonly string[] {
     for (const { kind } of entities)
       if (kind === "signing key") warnings.push(`${who} trusts a signing key itself: the next rotation breaks it`)
   }
+  if (policy.acceptNewRoots) warnings.push("acceptNewRoots is on: whoever signs trust bundles can add a root unseen")
   if (!policy.checks.signature) warnings.push("signatureCheck is off: unsigned artifacts are accepted")
   if (!policy.checks.expiry) warnings.push("signatureExpiry is off: expired signatures are accepted")
   if (!policy.checks.rescinded) warnings.push("signatureRescinded is off: revoked signatures are accepted")

@@ -61,6 +61,10 @@ const OWN_CODES = {
   NOT_ON_ALLOW_LIST: rejected("the publisher's allow list has not this artifact here", DO_NOT_RUN),
   PARTIES_MISSING: rejected("fewer parties have signed than the policy requires", "Get the missing signatures."),
 
+  ROOT_NOT_ACCEPTED: inconclusive(
+    "it leads to a root that the publisher added since its trust bundle was taken over, and nobody here has accepted it",
+    "Compare the root's SHA-256 with the publisher by another way, then run `sealwright trust accept-root`.",
+  ),
   ISSUER_NOT_REGISTERED: inconclusive(
     "the root certifies for others too, and the publisher's registry does not have this issuer",
     NEWER_BUNDLE,

@@ -1,4 +1,4 @@
-import { bytesEqual, hexEncode } from "@sealwright/formats/bytes"
+import { base64Decode, bytesEqual, hexEncode } from "@sealwright/formats/bytes"
 import { FormatError } from "@sealwright/formats/errors"
 import { parseNotaryJws } from "@sealwright/formats/notary-jws"
 import type { Reference } from "@sealwright/formats/oci-reference"
@@ -36,6 +36,8 @@ export interface Question {
   readonly policy: TrustPolicy
   readonly checks: PolicyChecks
   readonly parties: readonly LocalParty[]
+  /** what key repositories added and nobody has accepted */
+  readonly newRoots: readonly Uint8Array[]
   readonly bundles: readonly OpenedBundle[]
   readonly refused: readonly RefusedBundle[]
   readonly now: Date
@@ -73,7 +75,10 @@ export function* weighSignature(bytes: Uint8Array, index: number, question: Ques
   const proven = yield* proveEnvelope(bytes, question)
   for (const { check, ok, code, text } of proven.checks)
     checks.push(ok || code === undefined ? pass(check, text) : { ...fail(check, code), text: pass(check, text).text })
-  if (!proven.ok) return end(proven.code)
+  if (!proven.ok) {
+    if (proven.code !== "CHAIN_NOT_TRUSTED" || !leadsTo(bytes, question.newRoots)) return end(proven.code)
+    return refuse("root", "ROOT_NOT_ACCEPTED", hexEncode(yield* digest("sha256", rootIn(bytes))))
+  }
   if (!enabled.expiry) checks.push(warn("expiry", "the policy does not check the expiry of signatures"))
 
   const { leaf, target, signingTime } = proven
@@ -135,6 +140,15 @@ function* proveEnvelope(bytes: Uint8Array, { parties, policy, checks, now, cache
   if (result.ok || result.code !== "SIGNATURE_EXPIRED" || checks.expiry) return result
   const { signingTime } = parseNotaryJws(bytes).protected
   return yield* verifyNotaryEnvelope(bytes, { ...options, now: signingTime })
+}
+
+/** @param bytes an envelope that was read before */
+function rootIn(bytes: Uint8Array): Uint8Array {
+  return base64Decode(parseNotaryJws(bytes).x5c.at(-1) ?? "")
+}
+
+function leadsTo(bytes: Uint8Array, roots: readonly Uint8Array[]): boolean {
+  return roots.length > 0 && holds(roots, rootIn(bytes))
 }
 
 function mismatchOf(artifact: Artifact, target: VerifiedNotary["target"]): string | undefined {

@@ -7,7 +7,7 @@ import { type BundleOutcome, type Freshness, isStale, type OpenedBundle, type Re
 import type { ChainCache } from "./chain-cache.ts"
 import { decisionEvents } from "./events.ts"
 import type { Step } from "./requests.ts"
-import type { PolicyChecks, TrustPolicy } from "./trust-policy.ts"
+import { holds, type PolicyChecks, type TrustPolicy } from "./trust-policy.ts"
 import { scopeMatches, scopeRank } from "./trust-store.ts"
 import {
   type Check,
@@ -89,13 +89,17 @@ export function* verify(input: VerifyInput): Step<Verdict> {
   if (envelopes.length === 0) return refuse("signatures", "NO_SIGNATURES")
   if (envelopes.length > MAX_SIGNATURES) return refuse("signatures", "TOO_MANY_SIGNATURES", `${envelopes.length}`)
   const parties = localParties(policy, reference, artifact.digest, bundles)
-  if (parties.every(({ certificates }) => certificates.length === 0)) return refuse("source", "SOURCE_NOT_TRUSTED")
+  const newRoots = waitingRoots(policy, reference, artifact.digest, bundles)
+  if (newRoots.length > 0) checks.push(warn("bundle", "the publisher added a root that nobody here has accepted"))
+  if (newRoots.length === 0 && parties.every(({ certificates }) => certificates.length === 0))
+    return refuse("source", "SOURCE_NOT_TRUSTED")
   const question: Question = {
     artifact,
     reference,
     policy,
     checks: enabled,
     parties,
+    newRoots,
     bundles,
     refused,
     now,
@@ -189,13 +193,35 @@ function localParties(
       .flatMap((entity) => {
         if (entity.kind !== "key repository")
           return [{ der: entity.certificate, signingScheme: entity.signingScheme as string | undefined }]
-        const address = entity.address.replace(/\/$/, "")
-        const published = bundles.filter(({ trustBundle }) => trustBundle.tufUrl.replace(/\/$/, "") === address)
-        return published.flatMap(({ trustBundle }) =>
-          allRoots(trustBundle).map((der) => ({ der, signingScheme: undefined })),
-        )
+        return rootsOf(entity.address, bundles, policy.acceptNewRoots).map((der) => ({ der, signingScheme: undefined }))
       }),
   }))
+}
+
+function rootsOf(address: string, bundles: readonly OpenedBundle[], newOnes: boolean): readonly Uint8Array[] {
+  return published(address, bundles).flatMap(({ trustBundle, newRoots }) =>
+    allRoots(trustBundle).filter((der) => newOnes || !holds(newRoots, der)),
+  )
+}
+
+function published(address: string, bundles: readonly OpenedBundle[]): readonly OpenedBundle[] {
+  const bare = (url: string) => url.replace(/\/$/, "")
+  return bundles.filter(({ trustBundle }) => bare(trustBundle.tufUrl) === bare(address))
+}
+
+/** Roots that would count here if they were accepted: those that the policy's key repositories added. */
+function waitingRoots(
+  policy: TrustPolicy,
+  reference: Reference | undefined,
+  artifactDigest: string,
+  bundles: readonly OpenedBundle[],
+): readonly Uint8Array[] {
+  if (policy.acceptNewRoots) return []
+  return policy.parties
+    .flatMap(({ entities }) => entities)
+    .filter(({ scope }) => scopeMatches(scope, reference, artifactDigest))
+    .flatMap((entity) => (entity.kind === "key repository" ? published(entity.address, bundles) : []))
+    .flatMap(({ newRoots }) => newRoots)
 }
 
 /** The narrowest scope that matches decides which checks run. */

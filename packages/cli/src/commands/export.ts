@@ -5,6 +5,7 @@ import { pemEncode } from "@sealwright/formats/pem"
 import { array, openObject, string } from "@sealwright/formats/shape"
 import type { JsonObject } from "@sealwright/formats/strict-json"
 import { allRoots } from "@sealwright/formats/trust-bundle"
+import { holds } from "@sealwright/verifier/trust-policy"
 import { type Arguments, type Command, SERVICE_OPTIONS } from "../arguments.ts"
 import { type NotationTree, parseNotationTree, writeNotationTree } from "../bundle-folder.ts"
 import { openClient, type ServiceClient } from "../client.ts"
@@ -51,8 +52,10 @@ Example:
     const fetched = await updateTrustData(folder, args, args.text("from") ?? deployment.tufUrl)
     const treeBytes = utf8(JSON.stringify(await client.get("/v1/trees/notation")))
     const tree = parseNotationTree(treeBytes)
-    writeNotationTree(folder, treeBytes, crlReader(fetched))
-    writePolicy(folder, tree, deployment.identityHost, allRoots(fetched.bundle.trustBundle))
+    const { trustBundle, newRoots } = fetched.bundle
+    writeNotationTree(folder, treeBytes, crlReader(fetched), newRoots)
+    const roots = allRoots(trustBundle).filter((root) => !holds(newRoots, root))
+    writePolicy(folder, tree, deployment.identityHost, roots)
     const signatures = await writeSignatures(folder, client, args)
     const epoch = fetched.bundle.freshness.find(({ part }) => part === "lists/revocations.json")?.version
     print(args.flag("json"), { bundle: folder, epoch, signatures, bytesFetched: fetched.bytesFetched }, () => [

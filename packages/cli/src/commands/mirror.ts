@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto"
 import { resolve } from "node:path"
 import { formatTime } from "@sealwright/formats/time"
 import type { Arguments, Command } from "../arguments.ts"
@@ -12,7 +13,7 @@ import {
 import { EXIT } from "../exit.ts"
 import { type FetchedTrust, fetchTrust } from "../fetch-trust.ts"
 import { readFileLimited } from "../files.ts"
-import { print } from "../output.ts"
+import { note, print } from "../output.ts"
 import { openState } from "../state-file.ts"
 
 export const MAX_ROOT_BYTES = 512_000
@@ -40,7 +41,7 @@ Example:
     const folder = resolve(args.positionals[0] ?? "")
     const fetched = await updateTrustData(folder, args, args.required("from"))
     const tree = folderReader(folder)(NOTATION_TREE, MAX_TREE_BYTES)
-    if (tree !== undefined) writeNotationTree(folder, tree, crlReader(fetched))
+    if (tree !== undefined) writeNotationTree(folder, tree, crlReader(fetched), fetched.bundle.newRoots)
     const list = fetched.bundle.freshness.find(({ part }) => part === "lists/revocations.json")
     print(
       args.flag("json"),
@@ -52,6 +53,11 @@ Example:
     )
     return EXIT.done
   },
+}
+
+/** Lower-case hex SHA-256 of a certificate, as people compare it. */
+export function thumbprintOf(certificate: Uint8Array): string {
+  return createHash("sha256").update(certificate).digest("hex")
 }
 
 /** Fetches, verifies, replaces and remembers, in this order. */
@@ -66,6 +72,10 @@ export async function updateTrustData(
   writeMarker(folder)
   const { written } = writeTrustData(folder, fetched.files)
   state.remember(fetched.bundle.floors)
+  for (const root of fetched.bundle.newRoots)
+    note(
+      `sealwright: root ${thumbprintOf(root)} was added and waits: compare it, then \`sealwright trust accept-root\``,
+    )
   return { ...fetched, filesWritten: written }
 }
 

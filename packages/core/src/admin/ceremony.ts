@@ -38,7 +38,7 @@ export interface CeremonyRequest extends Names {
   readonly rootYears: number
 }
 
-const YEAR_MS = 366 * 86_400_000
+export const YEAR_MS = 366 * 86_400_000
 
 /**
  * Sets a deployment up, once: root key and certificate, TUF keys, public host names. Safe to repeat: keys are found again by name, and a
@@ -68,6 +68,8 @@ export async function holdCeremony(ports: AdminPorts, request: CeremonyRequest, 
     crlHost: request.crlHost,
     tufUrl: request.tufUrl,
     createdAt: now,
+    formerRoots: [],
+    version: 1,
     root: newIssuer(
       ports,
       ROOT_NAME,
@@ -101,7 +103,7 @@ export async function holdCeremony(ports: AdminPorts, request: CeremonyRequest, 
 async function signTufDocuments(ports: AdminPorts, deployment: Deployment, now: Date) {
   const { tuf } = deployment
   return {
-    root: await signTuf(ports, tuf.root, rootMetadata(ports.digest, tuf, 1, now)),
+    root: await signTuf(ports, [tuf.root], rootMetadata(ports.digest, tuf, 1, now)),
     targets: await signTargets(ports, tuf, canonicalJson(trustBundleJson(trustBundleOf(deployment))), 1, now),
   }
 }
@@ -120,7 +122,7 @@ async function renewTufDocuments(ports: AdminPorts, deployment: Deployment, acto
   const root = (await tufDocuments(ports.table, "root")).at(-1)
   if (root !== undefined && due("root", root.expires)) {
     const version = root.version + 1
-    const signed = await signTuf(ports, tuf.root, rootMetadata(ports.digest, tuf, version, now))
+    const signed = await signTuf(ports, [tuf.root], rootMetadata(ports.digest, tuf, version, now))
     await renew("root", version, tufDocumentItem("root", signed))
   }
   const targets = await newestTargets(ports.table)

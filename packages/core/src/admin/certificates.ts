@@ -77,13 +77,14 @@ export async function certifyRoot(
   names: Names,
   notBefore: Date,
   notAfter: Date,
+  generation = 1,
 ): Promise<Uint8Array> {
   const tbs = rootTbs({
     serial: randomSerial(ports.random),
     scheme: key.scheme,
     notBefore,
     notAfter,
-    subject: subjectName(names, `${names.organisation} signing root`),
+    subject: subjectName(names, `${names.organisation} signing root${generation === 1 ? "" : ` ${generation}`}`),
     spki: key.spki,
     subjectKeyId: keyIdentifier(ports.digest, key.spki),
   })

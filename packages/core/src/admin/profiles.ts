@@ -97,7 +97,7 @@ export async function createProfile(
 async function makeRootIssuer(ports: AdminPorts, root: Issuer, actor: Actor): Promise<void> {
   if ((await findIssuer(ports.table, ROOT_NAME)) !== undefined) return
   await noteChangeNow(ports.table, [
-    ...newIssuerWrites(root),
+    ...newIssuerWrites({ ...root, generation: 1 }),
     auditWrite(ports, actor, "issuer.create", `issuer/${ROOT_NAME}`),
   ])
 }

@@ -1,5 +1,5 @@
 import type { Root, Targets } from "@sealwright/formats/tuf"
-import { encodeMetadata, signedBytes } from "@sealwright/formats/tuf-encode"
+import { encodeMetadata, signedBytes, type TufSignature } from "@sealwright/formats/tuf-encode"
 import type { TargetsDocument, TufDocument } from "../ledger/tuf-documents.ts"
 import type { TufKeys } from "../model.ts"
 import type { KeyReference } from "../ports.ts"
@@ -8,11 +8,21 @@ import type { CertifyPorts } from "./certificates.ts"
 
 type Ports = Pick<CertifyPorts, "keys" | "digest">
 
-/** Root or targets with the signature of its one key, which no publisher holds (D13). */
-export async function signTuf(ports: Ports, key: KeyReference, signed: Root | Targets): Promise<TufDocument> {
-  const { keyid } = namedKey(ports.digest, key)
-  const signature = await ports.keys.sign(key, signedBytes(signed))
-  return { version: signed.version, expires: signed.expires, bytes: encodeMetadata(signed, [{ keyid, signature }]) }
+/**
+ * Root or targets with the signatures of its keys, which no publisher holds (D13).
+ * @param keys one; of a root that replaces its own key, the old and the new (TUF 1.0 §6.1)
+ */
+export async function signTuf(
+  ports: Ports,
+  keys: readonly KeyReference[],
+  signed: Root | Targets,
+): Promise<TufDocument> {
+  const signatures: TufSignature[] = []
+  for (const key of keys) {
+    const { keyid } = namedKey(ports.digest, key)
+    signatures.push({ keyid, signature: await ports.keys.sign(key, signedBytes(signed)) })
+  }
+  return { version: signed.version, expires: signed.expires, bytes: encodeMetadata(signed, signatures) }
 }
 
 /** Targets that list this trust bundle. */
@@ -24,5 +34,5 @@ export async function signTargets(
   now: Date,
 ): Promise<TargetsDocument> {
   const signed = targetsMetadata(ports.digest, tuf, fileOf(ports.digest, trustBundle), version, now)
-  return { ...(await signTuf(ports, tuf.targets, signed)), trustBundle }
+  return { ...(await signTuf(ports, [tuf.targets], signed)), trustBundle }
 }

@@ -17,8 +17,21 @@ export function deploymentItem(deployment: Deployment): Item {
     tufUrl: deployment.tufUrl,
     createdAt: deployment.createdAt.toISOString(),
     root: issuerAttributes(deployment.root),
+    formerRoots: deployment.formerRoots.map(issuerAttributes),
+    version: deployment.version,
     tuf: Object.fromEntries(TUF_ROLES.map((role) => [role, keyAttributes(deployment.tuf[role])])),
   }
+}
+
+/** Replaces the deployment that was read unless it changed meanwhile. */
+export function replaceDeployment(next: Deployment): Write {
+  const { version } = next
+  return { put: deploymentItem({ ...next, version: version + 1 }), if: { equals: { version } } }
+}
+
+/** Every root that the deployment ever had. */
+export function rootsOf({ root, formerRoots }: Deployment): readonly Issuer[] {
+  return [...formerRoots, root]
 }
 
 /** @throws ServiceError PRECONDITION_REQUIRED before the ceremony */
@@ -42,6 +55,8 @@ export async function findDeployment(table: Table): Promise<Deployment | undefin
     tufUrl: attributes.text("tufUrl"),
     createdAt: attributes.date("createdAt"),
     root: issuerFrom(attributes.map("root")),
+    formerRoots: attributes.maps("formerRoots").map(issuerFrom),
+    version: attributes.number("version"),
     tuf: Object.fromEntries(TUF_ROLES.map((role) => [role, keyFrom(tuf.map(role))])) as unknown as TufKeys,
   }
 }

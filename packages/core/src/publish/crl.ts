@@ -1,4 +1,4 @@
-import { hexDecode, hexEncode, utf8 } from "@sealwright/formats/bytes"
+import { bytesEqual, hexDecode, hexEncode, utf8 } from "@sealwright/formats/bytes"
 import type { CrlReason } from "@sealwright/formats/crl"
 import { assembleCrl, type CrlEntry, compareSerials, crlTbs } from "@sealwright/formats/crl-write"
 import { parseCertificate } from "@sealwright/formats/x509"
@@ -6,7 +6,7 @@ import { authorityKeyId } from "../admin/certificates.ts"
 import { isServiceError, ServiceError } from "../errors.ts"
 import { type CommittedCrl, readCommit, recordCrl } from "../ledger/epochs.ts"
 import { listRevocations } from "../ledger/revocations.ts"
-import { listIssuers, readDeployment } from "../ledger/trust.ts"
+import { listIssuers, readDeployment, rootsOf } from "../ledger/trust.ts"
 import type { Issuer, Revocation } from "../model.ts"
 import type { Digest, Objects, SigningKeys, Table } from "../ports.ts"
 import { MAX_EXPIRY_SEC } from "../sign/rules.ts"
@@ -50,16 +50,16 @@ export async function makeCrl(ports: CrlPorts, epoch: number, issuerKeyId: strin
   const standing = commit.crls.get(issuerKeyId)
   if (standing !== undefined) return standing
 
-  const { root } = await readDeployment(ports.table)
+  const roots = rootsOf(await readDeployment(ports.table))
   const issuers = await listIssuers(ports.table)
-  const issuer = [root, ...issuers].find((candidate) => candidate.issuerKeyId === issuerKeyId)
+  const issuer = [...roots, ...issuers].find((candidate) => candidate.issuerKeyId === issuerKeyId)
   if (issuer === undefined) throw new ServiceError("ISSUER_UNKNOWN", `no issuer key ${issuerKeyId}`)
   const revocations = (await listRevocations(ports.table)).filter(
     ({ firstEpoch, released }) => firstEpoch <= epoch && !released,
   )
-  const entries = await crlEntries(ports.table, issuer, root, issuers, revocations)
+  const entries = await crlEntries(ports.table, issuer, roots.includes(issuer), issuers, revocations)
   const entriesDigest = hexEncode(ports.digest("sha256", entriesInput(entries)))
-  const lifetimeSec = issuer.issuerKeyId === root.issuerKeyId ? ROOT_CRL_LIFETIME_SEC : ISSUER_CRL_LIFETIME_SEC
+  const lifetimeSec = roots.includes(issuer) ? ROOT_CRL_LIFETIME_SEC : ISSUER_CRL_LIFETIME_SEC
   const previous = (await readCommit(ports.table, epoch - 1))?.crls.get(issuerKeyId)
   const unchanged = previous?.entriesDigest === entriesDigest
   const retained = commit.date.getTime() <= issuer.notAfter.getTime() + CRL_RETENTION_SEC * 1000
@@ -119,7 +119,7 @@ function remainingPart(crl: CommittedCrl, now: Date, lifetimeSec: number): numbe
 async function crlEntries(
   table: Table,
   issuer: Issuer,
-  root: Issuer,
+  isRoot: boolean,
   issuers: readonly Issuer[],
   revocations: readonly Revocation[],
 ): Promise<CrlEntry[]> {
@@ -133,18 +133,23 @@ async function crlEntries(
   }
   for (const revocation of revocations) {
     const { target } = revocation
-    if (target.kind === "issuer" && issuer === root) {
+    if (target.kind === "issuer" && isRoot) {
       const revoked = issuers.find(({ issuerKeyId }) => issuerKeyId === target.issuerKeyId)
-      if (revoked !== undefined && !revoked.external)
+      if (revoked !== undefined && certifiedBy(issuer, revoked))
         add(hexEncode(parseCertificate(revoked.certificate).serialBytes), revocation)
     }
     if ((target.kind === "signature" || target.kind === "certificate") && target.issuerKeyId === issuer.issuerKeyId)
       add(target.serialHex, revocation)
-    if (issuer === root && !signsLeaves) continue
+    if (isRoot && !signsLeaves) continue
     for (const signature of await coveredSignatures(table, revocation, issuers, false))
       if (signature.issuerKeyId === issuer.issuerKeyId) add(signature.serialHex, revocation)
   }
   return [...entries.values()].sort((a, b) => compareSerials(a.serial, b.serial))
+}
+
+function certifiedBy(root: Issuer, { chain }: Issuer): boolean {
+  const [above] = chain
+  return above !== undefined && bytesEqual(above, root.certificate)
 }
 
 function entryOf(serialHex: string, revocation: Revocation): CrlEntry {

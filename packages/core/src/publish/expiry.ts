@@ -3,7 +3,7 @@ import { readCommit } from "../ledger/epochs.ts"
 import type { PublicationHead } from "../ledger/publication.ts"
 import { readHead } from "../ledger/publication.ts"
 import { listTimestampAuthorities } from "../ledger/timestamp-authorities.ts"
-import { findDeployment, listIssuers, listProfiles } from "../ledger/trust.ts"
+import { findDeployment, listIssuers, listProfiles, rootsOf } from "../ledger/trust.ts"
 import { tufDocuments } from "../ledger/tuf-documents.ts"
 import type { Issuer } from "../model.ts"
 import type { Table } from "../ports.ts"
@@ -53,9 +53,16 @@ export function urgencyOf({ at, renewedBy }: Expiry, head: PublicationHead | und
 export async function listExpiries(table: Table): Promise<Expiry[]> {
   const deployment = await findDeployment(table)
   if (deployment === undefined) return []
-  const ends: Expiry[] = [{ name: "root", at: deployment.root.notAfter, renewedBy: "people" }]
+  const roots = rootsOf(deployment)
+  const ends = roots.map(
+    (root): Expiry => ({
+      name: root.generation === 1 ? "root" : `root@${root.generation}`,
+      at: root.notAfter,
+      renewedBy: root === deployment.root ? "people" : "finished",
+    }),
+  )
   for (const issuer of await listIssuers(table))
-    if (issuer.issuerKeyId !== deployment.root.issuerKeyId)
+    if (!roots.some(({ issuerKeyId }) => issuerKeyId === issuer.issuerKeyId))
       ends.push({ name: nameOf(issuer), at: issuer.notAfter, renewedBy: renewerOf(issuer) })
   for (const { name, held, state } of await listProfiles(table))
     if (held !== undefined) {

@@ -1,7 +1,8 @@
 import { base64Encode } from "@sealwright/formats/bytes"
 import type { JsonObject } from "@sealwright/formats/strict-json"
+import type { TrustBundle } from "@sealwright/formats/trust-bundle"
 import { crlUrl } from "../admin/certificates.ts"
-import type { Deployment, Profile } from "../model.ts"
+import type { Deployment, Issuer, Profile } from "../model.ts"
 import type { Snapshot } from "./snapshot.ts"
 
 const NOTATION_TREE_TYPE = "application/vnd.sealwright.notation-tree.v1+json"
@@ -12,11 +13,13 @@ const TRUST_STORE = "sealwright"
  * What notation wants on a verifier's disk (D9): its trust policy, its trust store, and for each CRL URL that our certificates
  * name which published list answers it. It names repositories, so it is not public.
  */
-export function notationTree(snapshot: Snapshot): JsonObject {
+export function notationTree(snapshot: Snapshot, bundle: TrustBundle, ownRoots: readonly Issuer[]): JsonObject {
   const { deployment, issuers } = snapshot
   const roots = new Map<string, Set<string>>()
+  const standing = new Set(bundle.externalRoots.map(base64Encode))
   for (const { name, chain } of issuers.filter(({ external }) => external))
-    roots.set(name, new Set([...(roots.get(name) ?? []), ...chain.slice(-1).map(base64Encode)]))
+    for (const root of chain.slice(-1).map(base64Encode))
+      if (standing.has(root)) roots.set(name, (roots.get(name) ?? new Set()).add(root))
   const externalStores = [...roots].map(([name, certificates]) => ({
     type: STORE_TYPE,
     name: externalStore(name),
@@ -25,13 +28,13 @@ export function notationTree(snapshot: Snapshot): JsonObject {
   return {
     mediaType: NOTATION_TREE_TYPE,
     epoch: snapshot.epoch,
-    trustPolicy: trustPolicy(snapshot),
-    trustStore: { type: STORE_TYPE, name: TRUST_STORE, certificates: [base64Encode(deployment.root.certificate)] },
+    trustPolicy: trustPolicy(snapshot, new Set(roots.keys())),
+    trustStore: { type: STORE_TYPE, name: TRUST_STORE, certificates: bundle.roots.map(base64Encode) },
     ...(externalStores.length > 0 && { externalStores }),
     ...(snapshot.profiles.some(isStamped) && {
-      timestampStore: { name: TRUST_STORE, certificates: [base64Encode(deployment.root.certificate)] },
+      timestampStore: { name: TRUST_STORE, certificates: bundle.roots.map(base64Encode) },
     }),
-    crls: [...new Set([deployment.root, ...issuers].map(({ issuerKeyId }) => issuerKeyId))].map((issuerKeyId) => ({
+    crls: [...new Set([...ownRoots, ...issuers].map(({ issuerKeyId }) => issuerKeyId))].map((issuerKeyId) => ({
       url: crlUrl(deployment.crlHost, issuerKeyId),
       target: `lists/${issuerKeyId}.crl`,
     })),
@@ -52,15 +55,18 @@ function isStamped({ timestamp }: Profile): boolean {
  * in `/*` are left out: notation knows exact repositories alone. A statement trusts exactly its profiles' identities, under the roots that
  * certify them.
  */
-function trustPolicy({ deployment, profiles, issuers }: Snapshot): JsonObject {
+function trustPolicy({ deployment, profiles, issuers }: Snapshot, trusted: ReadonlySet<string>): JsonObject {
   const external = new Set(issuers.filter((issuer) => issuer.external).map(({ name }) => name))
   const storesOf = ({ issuer, former }: Profile) =>
-    [issuer, ...former.issuers].map((name) => (external.has(name) ? externalStore(name) : TRUST_STORE))
+    [issuer, ...former.issuers].flatMap((name) => {
+      if (!external.has(name)) return [TRUST_STORE]
+      return trusted.has(name) ? [externalStore(name)] : []
+    })
   const stores = new Map(profiles.map((profile) => [profile.name, storesOf(profile)]))
   const stamped = new Set(profiles.filter(isStamped).map(({ name }) => name))
   const byRepository = new Map<string, string[]>()
   for (const profile of profiles) {
-    if (profile.state === "revoked") continue
+    if (profile.state === "revoked" || stores.get(profile.name)?.length === 0) continue
     for (const repository of profile.repositories)
       if (!repository.endsWith("/*"))
         byRepository.set(repository, [...(byRepository.get(repository) ?? []), profile.name])
@@ -75,15 +81,15 @@ function trustPolicy({ deployment, profiles, issuers }: Snapshot): JsonObject {
   }
   return {
     version: "1.0",
-    trustPolicies: [...statements].sort().map(([name, { profiles: trusted, repositories }]) => ({
+    trustPolicies: [...statements].sort().map(([name, { profiles: signers, repositories }]) => ({
       name,
       registryScopes: repositories,
       signatureVerification: { level: "strict" },
       trustStores: trustStores(
-        [...new Set(trusted.flatMap((profile) => stores.get(profile) ?? []))],
-        trusted.some((profile) => stamped.has(profile)),
+        [...new Set(signers.flatMap((profile) => stores.get(profile) ?? []))],
+        signers.some((profile) => stamped.has(profile)),
       ),
-      trustedIdentities: trusted.map((profile) => identity(deployment, profile)),
+      trustedIdentities: signers.map((profile) => identity(deployment, profile)),
     })),
   }
 }

@@ -1,9 +1,10 @@
-import { hexEncode, utf8 } from "@sealwright/formats/bytes"
+import { bytesEqual, hexEncode, utf8 } from "@sealwright/formats/bytes"
 import { allowListJson, revocationListJson } from "@sealwright/formats/revocation-list"
 import { anyJson, array, integer, object, string } from "@sealwright/formats/shape"
 import { type JsonObject, parseJson } from "@sealwright/formats/strict-json"
 import { formatTime, parseTime } from "@sealwright/formats/time"
-import { MAX_TRUST_BUNDLE_BYTES, registryJson } from "@sealwright/formats/trust-bundle"
+import { MAX_TRUST_BUNDLE_BYTES, parseTrustBundle, registryJson } from "@sealwright/formats/trust-bundle"
+import { rootsOf } from "../ledger/trust.ts"
 import type { Digest } from "../ports.ts"
 import { planAllowList, planRegistry, planRevocationList } from "./lists.ts"
 import { notationTree } from "./notation-tree.ts"
@@ -33,16 +34,20 @@ export interface Plan {
 
 export function planOf(snapshot: Snapshot, previousList: string): Plan {
   const { deployment, issuers, targets } = snapshot
+  const bundle = parseTrustBundle(targets.trustBundle)
+  const roots = rootsOf(deployment).filter(({ certificate }) =>
+    bundle.roots.some((der) => bytesEqual(der, certificate)),
+  )
   return {
     epoch: snapshot.epoch,
     date: snapshot.date,
-    crlIssuers: [...new Set([deployment.root, ...issuers].map((issuer) => issuer.issuerKeyId))],
+    crlIssuers: [...new Set([...roots, ...issuers].map((issuer) => issuer.issuerKeyId))],
     revocations: revocationListJson(planRevocationList(snapshot, previousList)),
     allow: allowListJson(planAllowList(snapshot)),
     registry: registryJson(planRegistry(snapshot)),
     trustBundle: parseJson(targets.trustBundle, { maxBytes: MAX_TRUST_BUNDLE_BYTES }) as JsonObject,
     tuf: { root: snapshot.tufRoot, targets: targets.version },
-    notation: notationTree(snapshot),
+    notation: notationTree(snapshot, bundle, roots),
   }
 }
 

@@ -1,4 +1,4 @@
-import { hexEncode } from "@sealwright/formats/bytes"
+import { bytesEqual, hexEncode } from "@sealwright/formats/bytes"
 import { parseNotaryJws, parseX5c } from "@sealwright/formats/notary-jws"
 import { parseCertificate } from "@sealwright/formats/x509"
 import { closeLeases, nextGeneration } from "../admin/profiles.ts"
@@ -9,7 +9,15 @@ import { keys } from "../ledger/keys.ts"
 import { findRecord } from "../ledger/records.ts"
 import { findRevocation, revocationItem } from "../ledger/revocations.ts"
 import { listTimestampAuthorities, revokeTimestampAuthority } from "../ledger/timestamp-authorities.ts"
-import { listIssuers, listProfiles, readDeployment, readIssuer, readProfile, replaceProfile } from "../ledger/trust.ts"
+import {
+  listIssuers,
+  listProfiles,
+  readDeployment,
+  readIssuer,
+  readProfile,
+  replaceProfile,
+  rootsOf,
+} from "../ledger/trust.ts"
 import type { CrlReason, Profile, Revocation, RevocationTarget } from "../model.ts"
 import { ROOT_NAME } from "../names.ts"
 import type { Clock, Digest, RandomBytes, Table, Write } from "../ports.ts"
@@ -163,7 +171,8 @@ async function certificateOfSignature(ports: RevokePorts, id: string): Promise<R
 
 /** Certificates that are revoked by thumbprint: issuing CAs, timestamp authorities, the certificates of held keys, and those whose signatures were registered. */
 async function resolveCertificate(ports: RevokePorts, thumbprint: string): Promise<RevocationTarget> {
-  const { root } = await readDeployment(ports.table)
+  const deployment = await readDeployment(ports.table)
+  const { root } = deployment
   const issuers = await listIssuers(ports.table)
   const matches = (der: Uint8Array) => hexEncode(ports.digest("sha256", der)) === thumbprint
   const issuer = issuers.find(({ certificate }) => matches(certificate))
@@ -175,7 +184,11 @@ async function resolveCertificate(ports: RevokePorts, thumbprint: string): Promi
     serialHex: hexEncode(parseCertificate(certificate).serialBytes),
   })
   const authority = (await listTimestampAuthorities(ports.table)).find(({ certificate }) => matches(certificate))
-  if (authority !== undefined) return certified(authority.certificate, root.issuerKeyId)
+  if (authority !== undefined) {
+    const above = authority.chain.at(-1) ?? root.certificate
+    const by = rootsOf(deployment).find(({ certificate }) => bytesEqual(certificate, above))
+    return certified(authority.certificate, (by ?? root).issuerKeyId)
+  }
   for (const { held, former, issuer: name } of await listProfiles(ports.table)) {
     const earlier = former.certificates.find(({ certificate }) => matches(certificate))
     if (earlier !== undefined) return certified(earlier.certificate, earlier.issuerKeyId)

@@ -7,6 +7,7 @@ import { type Certificate, parseCertificate } from "@sealwright/formats/x509"
 import { verifySignature } from "@sealwright/verifier/requests"
 import { leafCertifier } from "../admin/certificates.ts"
 import { ServiceError } from "../errors.ts"
+import { rootsOf } from "../ledger/trust.ts"
 import type { Envelope, KeyMode } from "../model.ts"
 import type { Digest, KeyReference, MakeEphemeralKey, RunStep, SigningKeys } from "../ports.ts"
 import type { Grant, Standing } from "./leases.ts"
@@ -194,7 +195,8 @@ function timestampOf(
   const { hash } = schemeRow(key.scheme)
   if (hash === undefined) throw new ServiceError("KEY_NOT_USABLE", `no timestamps over ${key.scheme}`)
   const certificates = [certificate, issuer.certificate].map(parseCertificate)
-  return stampSignature(ports, deployment.root.certificate, hash, rawSignature(key.scheme, signature), certificates)
+  const roots = rootsOf(deployment).map((root) => root.certificate)
+  return stampSignature(ports, roots, hash, rawSignature(key.scheme, signature), certificates)
 }
 
 /** The issuer signed the certificate, and it is for the key that was meant. */

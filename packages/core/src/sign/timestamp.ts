@@ -16,7 +16,7 @@ export interface StampPorts {
 const NONCE_BYTES = 16
 
 /**
- * A token over a signature by the deployment's own authority, checked as a verifier will: for these bytes, for this request, below this root, and within
+ * A token over a signature by the deployment's own authority, checked as a verifier will: for these bytes, for this request, below one of these roots, and within
  * the validity of what signed.
  * @param raw the signature as the envelope has it
  * @param certificates of the signature's chain that end: the token's time less and plus its accuracy must lie within each
@@ -24,7 +24,7 @@ const NONCE_BYTES = 16
  */
 export async function stampSignature(
   ports: StampPorts,
-  root: Uint8Array,
+  roots: readonly Uint8Array[],
   hash: HashName,
   raw: Uint8Array,
   certificates: readonly { readonly notBefore: Date; readonly notAfter: Date }[],
@@ -33,7 +33,7 @@ export async function stampSignature(
   nonce[0] = 0x40 | ((nonce[0] as number) & 0x3f)
   const query = timestampRequest({ hash, digest: ports.digest(hash, raw), nonce, certReq: true })
   const token = tokenOf(await ports.timestamper.timestamp(query))
-  const proven = ports.run(verifyTimestampToken(token, raw, { trusted: [root] }))
+  const proven = ports.run(verifyTimestampToken(token, raw, { trusted: roots }))
   if (!proven.ok)
     throw new ServiceError("SIGNATURE_SELF_CHECK_FAILED", `the timestamp: ${proven.code} ${proven.detail}`)
   const echo = proven.token.info.nonce

@@ -1,3 +1,4 @@
+import { bytesEqual } from "@sealwright/formats/bytes"
 import { parseCertificate } from "@sealwright/formats/x509"
 import type { AdminPorts } from "../admin/ceremony.ts"
 import { certifyTimestampAuthority } from "../admin/certificates.ts"
@@ -5,7 +6,7 @@ import { ServiceError } from "../errors.ts"
 import { type Actor, auditWrite } from "../ledger/audit.ts"
 import { listTimestampAuthorities, newTimestampAuthority } from "../ledger/timestamp-authorities.ts"
 import { readDeployment } from "../ledger/trust.ts"
-import type { TimestampAlgorithm, TimestampAuthority } from "../model.ts"
+import type { Issuer, TimestampAlgorithm, TimestampAuthority } from "../model.ts"
 import { CLOCK_MARGIN_MS, wholeSeconds } from "../sign/rules.ts"
 
 export interface TimestampAuthorityRequest {
@@ -18,7 +19,7 @@ export interface TimestampAuthorityRequest {
 const RENEW_BELOW = 1 / 4
 
 /**
- * Makes the timestamp authority, or its successor: when there is none, the newest is revoked, has another algorithm, or nears its end.
+ * Makes the timestamp authority, or its successor: when there is none, the newest is revoked, has another algorithm, nears its end, or is below a former root.
  * Otherwise the newest stands, so that this may be repeated by a schedule. Deployers trust the root, so a successor may sign at once, and older
  * generations keep what they stamped. The key is made under its generation's name first: a crash leaves a key that a repeat finds again.
  * @throws ServiceError PRECONDITION_REQUIRED, CONTENTION, SIGNER_UNAVAILABLE
@@ -32,7 +33,7 @@ export async function makeTimestampAuthority(
   const { root } = deployment
   const now = wholeSeconds(ports.clock())
   const newest = (await listTimestampAuthorities(ports.table)).at(-1)
-  if (newest !== undefined && stands(newest, request, now)) return newest
+  if (newest !== undefined && stands(newest, root, request, now)) return newest
   const generation = (newest?.generation ?? 0) + 1
   const key = await ports.maker.create(`timestamp/${generation}-${request.algorithm}`, "timestamp", request.algorithm)
   const notBefore = new Date(
@@ -55,13 +56,14 @@ export async function makeTimestampAuthority(
   ])
   if (result.committed) return authority
   const first = (await listTimestampAuthorities(ports.table)).at(-1)
-  if (first !== undefined && stands(first, request, now)) return first
+  if (first !== undefined && stands(first, root, request, now)) return first
   throw new ServiceError("CONTENTION", "another timestamp authority was made meanwhile")
 }
 
-function stands(authority: TimestampAuthority, request: TimestampAuthorityRequest, now: Date): boolean {
+function stands(authority: TimestampAuthority, root: Issuer, request: TimestampAuthorityRequest, now: Date): boolean {
   const { notBefore, notAfter, state, key } = authority
   const life = notAfter.getTime() - notBefore.getTime()
   const remaining = notAfter.getTime() - now.getTime()
-  return state === "active" && key.scheme === request.algorithm && remaining >= RENEW_BELOW * life
+  const below = bytesEqual(authority.chain.at(-1) ?? new Uint8Array(0), root.certificate)
+  return below && state === "active" && key.scheme === request.algorithm && remaining >= RENEW_BELOW * life
 }

@@ -1,0 +1,82 @@
+import { createHash } from "node:crypto"
+import { pemDecode } from "@sealwright/formats/pem"
+import { array, integer, openObject, string } from "@sealwright/formats/shape"
+import type { JsonObject } from "@sealwright/formats/strict-json"
+import { type Arguments, type Command, SERVICE_OPTIONS } from "../arguments.ts"
+import { openClient } from "../client.ts"
+import { EXIT, usage } from "../exit.ts"
+import { print, table } from "../output.ts"
+
+const rootShape = openObject({
+  generation: integer(1),
+  algorithm: string(40),
+  state: string(20),
+  certificate: string(30_000),
+  notAfter: string(30),
+})
+const deploymentShape = openObject({
+  deployment: openObject({ root: rootShape, formerRoots: array(rootShape, 1000) }),
+})
+
+export const rootRotate: Command = {
+  name: "root rotate",
+  summary: "put a new root beside the old one",
+  help: `
+Usage: sealwright root rotate [--algorithm ecdsa-p256-sha256|ecdsa-p384-sha384|rsa-pss-sha384] [--root-years 10]
+
+Makes a new root, which joins the trust bundle, and a new key of the TUF root, whose next version the old and the new key sign. Issuers made or rotated
+from now on stand below the new root; those that stand keep theirs. Tell deployers the new root's SHA-256 by another way: those who trust the bundle accept it with
+\`sealwright trust accept-root\`, those who pinned roots add it. Then rotate the issuers, and at last retire the old root.
+
+Example:
+  sealwright root rotate
+`,
+  options: { ...SERVICE_OPTIONS, algorithm: { type: "string" }, "root-years": { type: "string" } },
+  positionals: { min: 0, max: 0 },
+  run: async (args) => {
+    const client = openClient(args)
+    const algorithm = args.text("algorithm")
+    const rootYears = args.whole("root-years")
+    const { deployment } = deploymentShape(await client.get("/v1/deployment"), "answer")
+    const answer = await client.send("POST", "/v1/root/rotation", {
+      generation: deployment.root.generation + 1,
+      ...(algorithm !== undefined && { algorithm }),
+      ...(rootYears !== undefined && { rootYears }),
+    })
+    return show(args, answer)
+  },
+}
+
+export const rootRetire: Command = {
+  name: "root retire",
+  summary: "take a root out of the trust bundle",
+  help: `
+Usage: sealwright root retire SHA256
+
+Takes a root of the deployment, or of an outside authority, out of the trust bundle. What it certified counts no more for deployers who trust the bundle;
+those who pinned it by file remove it themselves. Refused while it certifies new issuers, or an issuer below it signs. Safe to repeat.
+
+Example:
+  sealwright root retire 7d5b0c1e4f…
+`,
+  options: SERVICE_OPTIONS,
+  positionals: { min: 1, max: 1 },
+  run: async (args) => {
+    const thumbprint = (args.positionals[0] ?? "").toLowerCase().replaceAll(":", "")
+    if (!/^[0-9a-f]{64}$/.test(thumbprint)) throw usage(`${thumbprint} is no SHA-256 in hex`)
+    return show(args, await openClient(args).send("POST", "/v1/root/retirement", { thumbprint }))
+  },
+}
+
+function show(args: Arguments, answer: JsonObject): number {
+  const { root, formerRoots } = deploymentShape(answer, "answer").deployment
+  const rows = [...formerRoots, root].map((one) => [
+    String(one.generation),
+    one === root ? "certifies" : one.state === "retired" ? "retired" : "in the bundle",
+    one.algorithm,
+    one.notAfter,
+    createHash("sha256").update(pemDecode("CERTIFICATE", one.certificate)).digest("hex"),
+  ])
+  print(args.flag("json"), answer, () => table([["ROOT", "", "ALGORITHM", "UNTIL", "SHA-256"], ...rows]))
+  return EXIT.done
+}

@@ -1,0 +1,150 @@
+import { bytesEqual, hexEncode } from "@sealwright/formats/bytes"
+import { canonicalJson } from "@sealwright/formats/canonical-json"
+import { parseTrustBundle, type TrustBundle, trustBundleJson } from "@sealwright/formats/trust-bundle"
+import { ServiceError } from "../errors.ts"
+import { type Actor, auditWrite } from "../ledger/audit.ts"
+import { listIssuers, readDeployment, replaceDeployment } from "../ledger/trust.ts"
+import {
+  newestTargets,
+  type TargetsDocument,
+  targetsDocumentItem,
+  tufDocumentItem,
+  tufDocuments,
+} from "../ledger/tuf-documents.ts"
+import type { Deployment, Issuer, ProfileAlgorithm } from "../model.ts"
+import { ROOT_NAME } from "../names.ts"
+import { noteChangeNow } from "../publish/changes.ts"
+import { rootMetadata } from "../publish/tuf.ts"
+import { wholeSeconds } from "../sign/rules.ts"
+import { type AdminPorts, newIssuer, YEAR_MS } from "./ceremony.ts"
+import { certifyRoot } from "./certificates.ts"
+import { signTargets, signTuf } from "./tuf-documents.ts"
+
+const ATTEMPTS = 4
+
+export interface RootRotation {
+  /** one above the root that certifies now; naming it makes a repeat the same act */
+  readonly generation: number
+  /** of the new root; undefined: as before */
+  readonly algorithm: ProfileAlgorithm | undefined
+  readonly rootYears: number
+}
+
+/**
+ * Puts a new root beside the old one: new key and certificate in the trust bundle, and in the same act a new key of the TUF root, whose next version the
+ * old and the new key sign. Issuers made or rotated from now on are certified by the new root; those that stand keep theirs, so nothing depends on the new
+ * root before deployers have accepted it (R17). Safe to repeat.
+ * @throws ServiceError PRECONDITION_REQUIRED, ISSUER_GENERATION_WRONG, CONTENTION, SIGNER_UNAVAILABLE, KEY_NOT_USABLE
+ */
+export async function rotateRoot(ports: AdminPorts, rotation: RootRotation, actor: Actor): Promise<Deployment> {
+  const { generation } = rotation
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    const deployment = await readDeployment(ports.table)
+    if (deployment.root.generation >= generation) return deployment
+    if (generation !== deployment.root.generation + 1)
+      throw new ServiceError(
+        "ISSUER_GENERATION_WRONG",
+        `generation ${deployment.root.generation} of the root certifies now`,
+      )
+    const now = wholeSeconds(ports.clock())
+    const root = await makeRoot(ports, deployment, rotation, now)
+    const tufRoot = await ports.maker.create(`tuf/root/${generation}`, "tuf-root", "ecdsa-p256-sha256")
+    const tuf = { ...deployment.tuf, root: tufRoot }
+    const version = (await tufDocuments(ports.table, "root")).length + 1
+    const metadata = await signTuf(ports, [deployment.tuf.root, tufRoot], rootMetadata(ports.digest, tuf, version, now))
+    const targets = await nextTargets(ports, deployment, now, (bundle) => ({
+      ...bundle,
+      roots: [...bundle.roots, root.certificate],
+    }))
+    const next = { ...deployment, root, formerRoots: [...deployment.formerRoots, deployment.root], tuf }
+    const result = await noteChangeNow(ports.table, [
+      replaceDeployment(next),
+      { put: tufDocumentItem("root", metadata), if: { absent: true } },
+      { put: targetsDocumentItem(targets), if: { absent: true } },
+      auditWrite(ports, actor, "root.rotate", `root@${generation}`),
+    ])
+    if (result.committed) return await readDeployment(ports.table)
+  }
+  throw new ServiceError("CONTENTION", "others kept changing the deployment or its trust data")
+}
+
+async function makeRoot(
+  ports: AdminPorts,
+  { root, ...names }: Deployment,
+  { generation, algorithm, rootYears }: RootRotation,
+  now: Date,
+): Promise<Issuer> {
+  const scheme = algorithm ?? (root.key.scheme as ProfileAlgorithm)
+  const key = await ports.maker.create(`${ROOT_NAME}/${generation}`, "root", scheme)
+  const notAfter = new Date(now.getTime() + rootYears * YEAR_MS)
+  const certificate = await certifyRoot(ports, key, names, now, notAfter, generation)
+  return { ...newIssuer(ports, ROOT_NAME, key, certificate, [], now, notAfter), generation }
+}
+
+/**
+ * Takes a root out of the trust bundle: one of the deployment's own, or an outside authority's. It needs no word of the root itself, so a
+ * compromised one can't prevent it (R17). What it certified counts no more for deployers who trust what the bundle has. Safe to repeat.
+ * @param thumbprint lower-case hex SHA-256 of its certificate
+ * @throws ServiceError CERTIFICATE_UNKNOWN, ROOT_IN_USE while it certifies new issuers, or one below it signs or stands by, CONTENTION
+ */
+export async function retireRoot(ports: AdminPorts, thumbprint: string, actor: Actor): Promise<Deployment> {
+  const matches = (der: Uint8Array) => hexEncode(ports.digest("sha256", der)) === thumbprint
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    const deployment = await readDeployment(ports.table)
+    const former = deployment.formerRoots.find(({ certificate }) => matches(certificate))
+    if (former?.state === "retired") return deployment
+    const { trustBundle } = await newestTargets(ports.table)
+    const { roots, externalRoots } = parseTrustBundle(trustBundle)
+    const certificate = [...roots, ...externalRoots].find(matches)
+    if (certificate === undefined) {
+      if (await wasOutside(ports, matches)) return deployment
+      throw new ServiceError("CERTIFICATE_UNKNOWN", `the trust bundle has no root ${thumbprint}`)
+    }
+    await requireUnused(ports, deployment, certificate)
+    const left = (standing: readonly Uint8Array[]) => standing.filter((der) => !bytesEqual(der, certificate))
+    const targets = await nextTargets(ports, deployment, wholeSeconds(ports.clock()), (bundle) => ({
+      ...bundle,
+      roots: left(bundle.roots),
+      externalRoots: left(bundle.externalRoots),
+    }))
+    const formerRoots = deployment.formerRoots.map((root) =>
+      root === former ? { ...root, state: "retired" as const } : root,
+    )
+    const result = await noteChangeNow(ports.table, [
+      replaceDeployment({ ...deployment, formerRoots }),
+      { put: targetsDocumentItem(targets), if: { absent: true } },
+      auditWrite(ports, actor, "root.retire", thumbprint),
+    ])
+    if (result.committed) return await readDeployment(ports.table)
+  }
+  throw new ServiceError("CONTENTION", "others kept changing the deployment or its trust data")
+}
+
+/** An outside root that left the bundle before: a repeat. */
+async function wasOutside({ table }: AdminPorts, matches: (der: Uint8Array) => boolean): Promise<boolean> {
+  return (await listIssuers(table)).some(({ external, chain }) => external && chain.slice(-1).some(matches))
+}
+
+async function requireUnused(ports: AdminPorts, deployment: Deployment, root: Uint8Array): Promise<void> {
+  if (bytesEqual(deployment.root.certificate, root))
+    throw new ServiceError("ROOT_IN_USE", "it certifies new issuers: rotate the root first")
+  const below = (await listIssuers(ports.table)).find(
+    ({ state, chain, certificate }) =>
+      (state === "active" || state === "standby") && bytesEqual(chain.at(-1) ?? certificate, root),
+  )
+  if (below !== undefined)
+    throw new ServiceError("ROOT_IN_USE", `issuer ${below.name}, generation ${below.generation}, stands below it`)
+}
+
+/** Targets of the next version, whose trust bundle is changed. @throws FormatError for one that no reader would take */
+async function nextTargets(
+  ports: AdminPorts,
+  { tuf }: Deployment,
+  now: Date,
+  change: (bundle: TrustBundle) => TrustBundle,
+): Promise<TargetsDocument> {
+  const newest = await newestTargets(ports.table)
+  const bytes = canonicalJson(trustBundleJson(change(parseTrustBundle(newest.trustBundle))))
+  parseTrustBundle(bytes)
+  return await signTargets(ports, tuf, bytes, newest.version + 1, now)
+}
