@@ -169,7 +169,7 @@ withClients("R1: keys in SoftHSM", ["softhsm", "graphene-pk11", "notation"], (li
         expect(expectSound(service)).toBe(3)
         const { objects } = published(service)
         const tree = objects.get("trees/notation.json") ?? new Uint8Array(0)
-        writeNotationTree(folder, tree, [], (target) => objects.get(target.replace("lists/", "crl/")))
+        writeNotationTree(folder, tree, (target) => objects.get(target.replace("lists/", "crl/")), [])
         const judge = (name: string, mode: string) =>
           runOffline(
             notation,
