@@ -1,7 +1,7 @@
 import { statSync } from "node:fs"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
-import { CKA, CKF, CKO, type Cryptoki } from "@sealwright/adapters/pkcs11/cryptoki"
+import { CKA, CKF, CKO, CKR, type Cryptoki } from "@sealwright/adapters/pkcs11/cryptoki"
 import { createPkcs11Home, openPkcs11Home, type Pkcs11Home } from "@sealwright/adapters/pkcs11/home"
 import { slotOf } from "@sealwright/adapters/pkcs11/library"
 import { loadCryptoki } from "@sealwright/adapters/pkcs11/load"
@@ -126,6 +126,25 @@ withClients("R1: keys in SoftHSM", ["softhsm", "graphene-pk11", "notation"], (li
 
   test.each(["twice", "nowhere"])("the token %j is not picked by chance", async (tokenLabel) => {
     await expect(createPkcs11Home(cryptoki, { tokenLabel, pin })).rejects.toThrow(withCode("PKCS11_TOKEN_UNKNOWN"))
+  })
+
+  test("every call that fails gives the module's answer, whichever way it comes", async () => {
+    const strange = Buffer.alloc(8, 7)
+    const answer = { code: CKR.SESSION_HANDLE_INVALID, message: "CKR_SESSION_HANDLE_INVALID" }
+    for (const call of [
+      () => cryptoki.C_GetSessionInfo(strange),
+      () => cryptoki.C_CloseSession(strange),
+      () => cryptoki.C_FindObjectsInit(strange, []),
+      () => cryptoki.C_FindObjects(strange, 1),
+      () => cryptoki.C_FindObjectsFinal(strange),
+      () => cryptoki.C_GetAttributeValue(strange, strange, [{ type: CKA.ID }]),
+      () => cryptoki.C_GenerateKeyPair(strange, { mechanism: 0 }, [], []),
+      () => cryptoki.C_DestroyObject(strange, strange),
+      () => cryptoki.C_SignInit(strange, { mechanism: 1 }, strange),
+    ])
+      expect(call).toThrow(expect.objectContaining(answer))
+    await expect(cryptoki.C_SignAsync(strange, Buffer.alloc(1), Buffer.alloc(1))).rejects.toMatchObject(answer)
+    await expect(cryptoki.C_GenerateKeyPairAsync(strange, { mechanism: 0 }, [], [])).rejects.toMatchObject(answer)
   })
 
   test("a library that is not there is named", async () => {

@@ -10,12 +10,12 @@ import { bytesEqual } from "@sealwright/formats/bytes"
 import { FormatError } from "@sealwright/formats/errors"
 import { type Pkcs11Uri, parsePkcs11Uri, writePkcs11Uri } from "@sealwright/formats/pkcs11-uri"
 import { backOff } from "../sdk.ts"
-import { CKA, type Cryptoki, type Handle } from "./cryptoki.ts"
+import type { Cryptoki, Handle } from "./cryptoki.ts"
 import { isHandleInvalid } from "./failures.ts"
 import { generate } from "./generate.ts"
 import { loadCryptoki } from "./load.ts"
 import { requireMechanisms, signatureOf, signInput, signMechanism } from "./mechanisms.ts"
-import { findKeyPairs, type KeyPairObjects, readAttributes, readPublicKey, signsUnder } from "./objects.ts"
+import { findKeyPairs, type KeyPairObjects, readPublicKey, signsUnder } from "./objects.ts"
 import { type Session, Token } from "./token.ts"
 
 export interface Pkcs11Settings {
@@ -81,7 +81,7 @@ export async function createPkcs11Home(cryptoki: Cryptoki, settings: Pkcs11Setti
     return pair.privateKey
   }
 
-  function publicKeyOf(session: Session, { publicKey, label }: KeyPairObjects) {
+  function publicKeyOf(session: Session, { publicKey, label }: Pick<KeyPairObjects, "publicKey" | "label">) {
     const found = publicKey && readPublicKey(cryptoki, session, publicKey)
     if (found === undefined)
       throw notUsable(`the key ${label} has no single public key beside it, or one of no known kind`)
@@ -152,7 +152,7 @@ export async function createPkcs11Home(cryptoki: Cryptoki, settings: Pkcs11Setti
       requireMechanisms(cryptoki.C_GetMechanismList(session.slot), scheme)
       const { privateKey, publicKey } = await generate(cryptoki, session, scheme)
       try {
-        const { spki } = publicKeyOf(session, { privateKey, publicKey, label: "for one act", id: new Uint8Array(0) })
+        const { spki } = publicKeyOf(session, { publicKey, label: "for one act" })
         return { session, privateKey, spki }
       } finally {
         cryptoki.C_DestroyObject(session.handle, publicKey)
@@ -215,9 +215,8 @@ export async function createPkcs11Home(cryptoki: Cryptoki, settings: Pkcs11Setti
     list: () =>
       token.use(async (session) =>
         findKeyPairs(cryptoki, session, {}).flatMap((pair): NamedKey[] => {
-          const [may] = readAttributes(cryptoki, session, pair.privateKey, CKA.SIGN)
-          const found = pair.publicKey && readPublicKey(cryptoki, session, pair.publicKey)
-          if (may?.[0] !== 1 || found === undefined || (pair.label === "" && pair.id.length === 0)) return []
+          const found = pair.signs && pair.publicKey ? readPublicKey(cryptoki, session, pair.publicKey) : undefined
+          if (found === undefined || (pair.label === "" && pair.id.length === 0)) return []
           return [{ name: pair.label, key: referenceOf(pair, found.scheme, found.spki) }]
         }),
       ),
