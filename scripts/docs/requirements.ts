@@ -20,7 +20,7 @@ const GROUPS: { readonly [title: string]: { readonly [id: string]: Requirement }
   Signing: {
     R1: inPart(
       "Keys live on the local host, on a secure token, in an HSM, or in a cloud KMS: all four sign.",
-      "AWS KMS (P-256, P-384, RSA-3072 PSS). CloudHSM, tokens and local keys come later; the port that they will fill is `SigningKeys` in `packages/core/src/ports.ts`.",
+      "AWS KMS signs in a deployment. For tokens and HSMs there is a key home over PKCS #11 ([keys](keys.md)), proved with SoftHSM, behind p11-kit and with a TPM; no function opens it yet. Local keys come later.",
     ),
     R2: met(
       "Signing needs no action with a registry or its operator.",

@@ -277,18 +277,61 @@ withClients("R1: a token behind a socket", ["softhsm", "graphene-pk11"], (librar
     await home.close()
   })
 
+  test("cuts amid signing requests: a retry under the same key gets each signature, and the ledger is sound", async () => {
+    const { home } = await opened()
+    const service = createService({
+      keys: () => home,
+      maker: () => home,
+      makeEphemeralKey: () => home.makeEphemeralKey,
+    })
+    await service.setUp()
+    await service.profile("release")
+    const sign = service.signer()
+    let cutting = true
+    let unavailable = 0
+    let subjects = 0
+    const worker = async (name: string) => {
+      for (let i = 0; cutting; i++) {
+        const seeds = Array.from({ length: 5 }, (_, j) => `${name} ${i} ${j}`)
+        const request = signRequest(seeds, { idempotencyKey: `${name} ${i}` })
+        for (let settled = false; !settled; )
+          try {
+            expect((await sign(request)).map((one) => "signed" in one)).toEqual(Array(5).fill(true))
+            subjects += 5
+            settled = true
+          } catch (error) {
+            expect(error).toEqual(withCode("SIGNER_UNAVAILABLE"))
+            unavailable++
+            await sleep(20)
+          }
+      }
+    }
+    const workers = ["a", "b", "c", "d"].map(worker)
+    for (let i = 0; i < 4; i++) {
+      await sleep(50 + 20 * i)
+      await server.cut()
+      await server.restart()
+    }
+    cutting = false
+    await Promise.all(workers)
+    expect(unavailable).toBeGreaterThan(0)
+    await service.publish()
+    expect(expectSound(service)).toBe(subjects)
+    await home.close()
+  }, 60_000)
+
   test("cuts while signatures are made: each is right or SIGNER_UNAVAILABLE, and the home lives on", async () => {
     const { home } = await opened()
     const key = await home.create("busy", "issuer", "rsa-pss-sha384")
+    let cutting = true
     let unavailable = 0
     const signing = async () => {
-      for (let right = 0; right < 30; ) {
+      while (cutting) {
         let act: EphemeralKey | undefined
         try {
           act = await home.makeEphemeralKey(P256)
           expect(verifies(act, await act.sign(MESSAGE))).toBe(true)
           expect(verifies(key, await home.sign(key, MESSAGE))).toBe(true)
-          right++
         } catch (error) {
           expect(error).toEqual(withCode("SIGNER_UNAVAILABLE"))
           unavailable++
@@ -298,14 +341,14 @@ withClients("R1: a token behind a socket", ["softhsm", "graphene-pk11"], (librar
         }
       }
     }
-    const cutting = async () => {
-      for (let i = 0; i < 6; i++) {
-        await sleep(60 + 15 * i)
-        await server.cut()
-        await server.restart()
-      }
+    const workers = Array.from({ length: 4 }, signing)
+    for (let i = 0; i < 6; i++) {
+      await sleep(60 + 15 * i)
+      await server.cut()
+      await server.restart()
     }
-    await Promise.all([cutting(), ...Array.from({ length: 4 }, signing)])
+    cutting = false
+    await Promise.all(workers)
     expect(unavailable).toBeGreaterThan(0)
     await vi.waitFor(async () => expect(verifies(key, await home.sign(key, MESSAGE))).toBe(true), 2_000)
     await home.close()
