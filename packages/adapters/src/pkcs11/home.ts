@@ -127,7 +127,7 @@ export async function createPkcs11Home(cryptoki: Cryptoki, settings: Pkcs11Setti
       const [pair, ...others] = findKeyPairs(cryptoki, session, { label: name })
       if (others.length > 0) return undefined
       if (pair !== undefined) return existing(session, pair, scheme)
-      requireMechanisms(cryptoki.C_GetMechanismList(session.slot), scheme)
+      requireMechanisms(token.mechanisms(session), scheme)
       const id = randomBytes(KEY_ID_BYTES)
       const made = await generate(cryptoki, session, scheme, { label: name, id })
       const [first, ...rest] = findKeyPairs(cryptoki, session, { label: name })
@@ -149,11 +149,14 @@ export async function createPkcs11Home(cryptoki: Cryptoki, settings: Pkcs11Setti
 
   async function makeEphemeralKey(scheme: SignatureScheme): Promise<EphemeralKey> {
     const born = await token.use(async (session) => {
-      requireMechanisms(cryptoki.C_GetMechanismList(session.slot), scheme)
+      requireMechanisms(token.mechanisms(session), scheme)
       const { privateKey, publicKey } = await generate(cryptoki, session, scheme)
       try {
         const { spki } = publicKeyOf(session, { publicKey, label: "for one act" })
         return { session, privateKey, spki }
+      } catch (error) {
+        cryptoki.C_DestroyObject(session.handle, privateKey)
+        throw error
       } finally {
         cryptoki.C_DestroyObject(session.handle, publicKey)
       }
