@@ -171,6 +171,7 @@ print_versions() {
   line softhsm2 "$("$clients/softhsm/usr/bin/softhsm2-util" --version 2>/dev/null || true)"
   line p11-kit "$(sed -nE 's/.* p11-kit=([^ ]+).*/\1/p' "$clients/softhsm/.installed" 2>/dev/null || true)"
   line tpm2-pkcs11 "$(sed -nE 's/.* libtpm2-pkcs11-1=([^ ]+).*/\1/p' "$clients/tpm2/.installed" 2>/dev/null || true)"
+  line dbus-daemon "$(dbus-daemon --version 2>/dev/null | sed -nE '1s/.* ([0-9.]+)$/\1/p' || true)"
   line graphene-pk11 "$(node -e "require('$clients/graphene/node_modules/graphene-pk11'); console.log(require('$clients/graphene/node_modules/graphene-pk11/package.json').version)" 2>/dev/null || true)"
   line tuf-js "$(node -p "require('$root/node_modules/tuf-js/package.json').version" 2>/dev/null || true)"
 }

@@ -20,7 +20,7 @@ const GROUPS: { readonly [title: string]: { readonly [id: string]: Requirement }
   Signing: {
     R1: inPart(
       "Keys live on the local host, on a secure token, in an HSM, or in a cloud KMS: all four sign.",
-      "AWS KMS (P-256, P-384, RSA-3072 PSS). CloudHSM, tokens and local keys come later; the port that they will fill is `SigningKeys` in `packages/core/src/ports.ts`.",
+      "A deployment's keys live in AWS KMS, or on a PKCS #11 token such as CloudHSM ([keys](keys.md)), proved with SoftHSM, behind p11-kit and with a TPM; local keys sign without the service.",
     ),
     R2: met(
       "Signing needs no action with a registry or its operator.",

@@ -1,7 +1,7 @@
 import { statSync } from "node:fs"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
-import { CKA, CKF, CKO, type Cryptoki } from "@sealwright/adapters/pkcs11/cryptoki"
+import { CKA, CKF, CKO, CKR, type Cryptoki } from "@sealwright/adapters/pkcs11/cryptoki"
 import { createPkcs11Home, openPkcs11Home, type Pkcs11Home } from "@sealwright/adapters/pkcs11/home"
 import { slotOf } from "@sealwright/adapters/pkcs11/library"
 import { loadCryptoki } from "@sealwright/adapters/pkcs11/load"
@@ -126,6 +126,25 @@ withClients("R1: keys in SoftHSM", ["softhsm", "graphene-pk11", "notation"], (li
 
   test.each(["twice", "nowhere"])("the token %j is not picked by chance", async (tokenLabel) => {
     await expect(createPkcs11Home(cryptoki, { tokenLabel, pin })).rejects.toThrow(withCode("PKCS11_TOKEN_UNKNOWN"))
+  })
+
+  test("every call that fails gives the module's answer, whichever way it comes", async () => {
+    const strange = Buffer.alloc(8, 7)
+    const answer = { code: CKR.SESSION_HANDLE_INVALID, message: "CKR_SESSION_HANDLE_INVALID" }
+    for (const call of [
+      () => cryptoki.C_GetSessionInfo(strange),
+      () => cryptoki.C_CloseSession(strange),
+      () => cryptoki.C_FindObjectsInit(strange, []),
+      () => cryptoki.C_FindObjects(strange, 1),
+      () => cryptoki.C_FindObjectsFinal(strange),
+      () => cryptoki.C_GetAttributeValue(strange, strange, [{ type: CKA.ID }]),
+      () => cryptoki.C_GenerateKeyPair(strange, { mechanism: 0 }, [], []),
+      () => cryptoki.C_DestroyObject(strange, strange),
+      () => cryptoki.C_SignInit(strange, { mechanism: 1 }, strange),
+    ])
+      expect(call).toThrow(expect.objectContaining(answer))
+    await expect(cryptoki.C_SignAsync(strange, Buffer.alloc(1), Buffer.alloc(1))).rejects.toMatchObject(answer)
+    await expect(cryptoki.C_GenerateKeyPairAsync(strange, { mechanism: 0 }, [], [])).rejects.toMatchObject(answer)
   })
 
   test("a library that is not there is named", async () => {
@@ -258,18 +277,61 @@ withClients("R1: a token behind a socket", ["softhsm", "graphene-pk11"], (librar
     await home.close()
   })
 
+  test("cuts amid signing requests: a retry under the same key gets each signature, and the ledger is sound", async () => {
+    const { home } = await opened()
+    const service = createService({
+      keys: () => home,
+      maker: () => home,
+      makeEphemeralKey: () => home.makeEphemeralKey,
+    })
+    await service.setUp()
+    await service.profile("release")
+    const sign = service.signer()
+    let cutting = true
+    let unavailable = 0
+    let subjects = 0
+    const worker = async (name: string) => {
+      for (let i = 0; cutting; i++) {
+        const seeds = Array.from({ length: 5 }, (_, j) => `${name} ${i} ${j}`)
+        const request = signRequest(seeds, { idempotencyKey: `${name} ${i}` })
+        for (let settled = false; !settled; )
+          try {
+            expect((await sign(request)).map((one) => "signed" in one)).toEqual(Array(5).fill(true))
+            subjects += 5
+            settled = true
+          } catch (error) {
+            expect(error).toEqual(withCode("SIGNER_UNAVAILABLE"))
+            unavailable++
+            await sleep(20)
+          }
+      }
+    }
+    const workers = ["a", "b", "c", "d"].map(worker)
+    for (let i = 0; i < 4; i++) {
+      await sleep(50 + 20 * i)
+      await server.cut()
+      await server.restart()
+    }
+    cutting = false
+    await Promise.all(workers)
+    expect(unavailable).toBeGreaterThan(0)
+    await service.publish()
+    expect(expectSound(service)).toBe(subjects)
+    await home.close()
+  }, 60_000)
+
   test("cuts while signatures are made: each is right or SIGNER_UNAVAILABLE, and the home lives on", async () => {
     const { home } = await opened()
     const key = await home.create("busy", "issuer", "rsa-pss-sha384")
+    let cutting = true
     let unavailable = 0
     const signing = async () => {
-      for (let right = 0; right < 30; ) {
+      while (cutting) {
         let act: EphemeralKey | undefined
         try {
           act = await home.makeEphemeralKey(P256)
           expect(verifies(act, await act.sign(MESSAGE))).toBe(true)
           expect(verifies(key, await home.sign(key, MESSAGE))).toBe(true)
-          right++
         } catch (error) {
           expect(error).toEqual(withCode("SIGNER_UNAVAILABLE"))
           unavailable++
@@ -279,14 +341,14 @@ withClients("R1: a token behind a socket", ["softhsm", "graphene-pk11"], (librar
         }
       }
     }
-    const cutting = async () => {
-      for (let i = 0; i < 6; i++) {
-        await sleep(60 + 15 * i)
-        await server.cut()
-        await server.restart()
-      }
+    const workers = Array.from({ length: 4 }, signing)
+    for (let i = 0; i < 6; i++) {
+      await sleep(60 + 15 * i)
+      await server.cut()
+      await server.restart()
     }
-    await Promise.all([cutting(), ...Array.from({ length: 4 }, signing)])
+    cutting = false
+    await Promise.all(workers)
     expect(unavailable).toBeGreaterThan(0)
     await vi.waitFor(async () => expect(verifies(key, await home.sign(key, MESSAGE))).toBe(true), 2_000)
     await home.close()

@@ -184,7 +184,11 @@ export class FakeCryptoki implements Cryptoki {
   C_GetAttributeValue(session: Handle, object: Handle, template: readonly { readonly type: number }[]) {
     this.#enter("C_GetAttributeValue")
     const { attributes } = this.#object(this.#user(session).slot, object)
-    return template.map(({ type }) => ({ value: attributes.get(type) ?? Buffer.alloc(0) }))
+    return template.map(({ type }) => {
+      const value = attributes.get(type) ?? (type === CKA.LABEL || type === CKA.ID ? Buffer.alloc(0) : undefined)
+      if (value === undefined) throw new FakeError("ATTRIBUTE_TYPE_INVALID")
+      return { value }
+    })
   }
 
   C_GenerateKeyPair(

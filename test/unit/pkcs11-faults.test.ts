@@ -221,6 +221,26 @@ describe("other answers", () => {
     expect(verifies(key, await home.sign(key, MESSAGE))).toBe(true)
   })
 
+  test("a caller who gave up waiting for a new start makes no signature later", async () => {
+    const { home, cryptoki, key } = await open({ timeoutMs: 30, sessions: 2 })
+    const held = Promise.withResolvers<void>()
+    cryptoki.signing = () => held.promise
+    const slow = home.sign(key, MESSAGE)
+    await new Promise(setImmediate)
+    let cut = true
+    cryptoki.before = (call) => {
+      if (call === "C_Initialize") cut = false
+      if (cut && (call === "C_OpenSession" || call === "C_SignInit")) throw new FakeError("DEVICE_REMOVED")
+    }
+    const calls = [slow, home.sign(key, MESSAGE)]
+    for (const call of calls) await expect(call).rejects.toThrow(withCode("SIGNER_UNAVAILABLE"))
+    const signed = cryptoki.count("C_SignAsync")
+    held.resolve()
+    await vi.waitFor(() => expect(cryptoki.count("C_OpenSession")).toBeGreaterThan(1))
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    expect(cryptoki.count("C_SignAsync")).toBe(signed)
+  })
+
   test("a caller who gave up waiting for a session makes no signature later", async () => {
     const { home, cryptoki, key } = await open({ timeoutMs: 30, sessions: 1 })
     const held = Promise.withResolvers<void>()

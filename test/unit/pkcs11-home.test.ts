@@ -63,6 +63,18 @@ describe("keys on a token (R1)", () => {
     expect(await home.list()).toEqual(keys.map((key, i) => ({ name: ["a", "b"][i], key })))
   })
 
+  test("foreign keys that lack attributes, a public half or the right to sign are passed over, and do not sign", async () => {
+    const { home, store } = await open()
+    const keys = []
+    for (const name of ["a", "b", "c", "d"]) keys.push(await home.create(name, "issuer", P256))
+    objectsOf(store, CKO.PUBLIC_KEY)[0]?.delete(CKA.EC_POINT)
+    objectsOf(store, CKO.PUBLIC_KEY)[1]?.set(CKA.ID, Buffer.from("another"))
+    objectsOf(store, CKO.PRIVATE_KEY)[2]?.set(CKA.SIGN, Buffer.of(0))
+    expect((await home.list()).map(({ name }) => name)).toEqual(["d"])
+    for (const key of keys.slice(0, 3))
+      await expect(home.sign(key, MESSAGE)).rejects.toThrow(withCode("KEY_NOT_USABLE"))
+  })
+
   test("an RSA key signs under both paddings", async () => {
     const { home } = await open()
     const pss = await home.create("a", "issuer", "rsa-pss-sha256")

@@ -10,12 +10,12 @@ import { bytesEqual } from "@sealwright/formats/bytes"
 import { FormatError } from "@sealwright/formats/errors"
 import { type Pkcs11Uri, parsePkcs11Uri, writePkcs11Uri } from "@sealwright/formats/pkcs11-uri"
 import { backOff } from "../sdk.ts"
-import { CKA, type Cryptoki, type Handle } from "./cryptoki.ts"
+import type { Cryptoki, Handle } from "./cryptoki.ts"
 import { isHandleInvalid } from "./failures.ts"
 import { generate } from "./generate.ts"
 import { loadCryptoki } from "./load.ts"
 import { requireMechanisms, signatureOf, signInput, signMechanism } from "./mechanisms.ts"
-import { findKeyPairs, type KeyPairObjects, readAttributes, readPublicKey, signsUnder } from "./objects.ts"
+import { findKeyPairs, type KeyPairObjects, readPublicKey, signsUnder } from "./objects.ts"
 import { type Session, Token } from "./token.ts"
 
 export interface Pkcs11Settings {
@@ -81,7 +81,7 @@ export async function createPkcs11Home(cryptoki: Cryptoki, settings: Pkcs11Setti
     return pair.privateKey
   }
 
-  function publicKeyOf(session: Session, { publicKey, label }: KeyPairObjects) {
+  function publicKeyOf(session: Session, { publicKey, label }: Pick<KeyPairObjects, "publicKey" | "label">) {
     const found = publicKey && readPublicKey(cryptoki, session, publicKey)
     if (found === undefined)
       throw notUsable(`the key ${label} has no single public key beside it, or one of no known kind`)
@@ -127,7 +127,7 @@ export async function createPkcs11Home(cryptoki: Cryptoki, settings: Pkcs11Setti
       const [pair, ...others] = findKeyPairs(cryptoki, session, { label: name })
       if (others.length > 0) return undefined
       if (pair !== undefined) return existing(session, pair, scheme)
-      requireMechanisms(cryptoki.C_GetMechanismList(session.slot), scheme)
+      requireMechanisms(token.mechanisms(session), scheme)
       const id = randomBytes(KEY_ID_BYTES)
       const made = await generate(cryptoki, session, scheme, { label: name, id })
       const [first, ...rest] = findKeyPairs(cryptoki, session, { label: name })
@@ -149,11 +149,14 @@ export async function createPkcs11Home(cryptoki: Cryptoki, settings: Pkcs11Setti
 
   async function makeEphemeralKey(scheme: SignatureScheme): Promise<EphemeralKey> {
     const born = await token.use(async (session) => {
-      requireMechanisms(cryptoki.C_GetMechanismList(session.slot), scheme)
+      requireMechanisms(token.mechanisms(session), scheme)
       const { privateKey, publicKey } = await generate(cryptoki, session, scheme)
       try {
-        const { spki } = publicKeyOf(session, { privateKey, publicKey, label: "for one act", id: new Uint8Array(0) })
+        const { spki } = publicKeyOf(session, { publicKey, label: "for one act" })
         return { session, privateKey, spki }
+      } catch (error) {
+        cryptoki.C_DestroyObject(session.handle, privateKey)
+        throw error
       } finally {
         cryptoki.C_DestroyObject(session.handle, publicKey)
       }
@@ -215,9 +218,8 @@ export async function createPkcs11Home(cryptoki: Cryptoki, settings: Pkcs11Setti
     list: () =>
       token.use(async (session) =>
         findKeyPairs(cryptoki, session, {}).flatMap((pair): NamedKey[] => {
-          const [may] = readAttributes(cryptoki, session, pair.privateKey, CKA.SIGN)
-          const found = pair.publicKey && readPublicKey(cryptoki, session, pair.publicKey)
-          if (may?.[0] !== 1 || found === undefined || (pair.label === "" && pair.id.length === 0)) return []
+          const found = pair.signs && pair.publicKey ? readPublicKey(cryptoki, session, pair.publicKey) : undefined
+          if (found === undefined || (pair.label === "" && pair.id.length === 0)) return []
           return [{ name: pair.label, key: referenceOf(pair, found.scheme, found.spki) }]
         }),
       ),

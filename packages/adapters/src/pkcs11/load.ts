@@ -27,12 +27,27 @@ export async function loadCryptoki(path: string, packageFolder?: string): Promis
   if (found !== undefined) return found
   const { Module } = await loadGraphene(packageFolder)
   try {
-    const cryptoki = Module.load(path).lib
+    const cryptoki = withFindErrors(Module.load(path).lib)
     loaded.set(path, cryptoki)
     return cryptoki
   } catch (cause) {
     throw missing(`the PKCS #11 module ${path} can't be loaded: ${textOf(cause)}`, cause)
   }
+}
+
+/** Of this one call pkcs11js passes errors on as its native part makes them: name and number in one text. */
+function withFindErrors(cryptoki: Cryptoki): Cryptoki {
+  const find = cryptoki.C_FindObjects.bind(cryptoki)
+  cryptoki.C_FindObjects = (session, maxObjects) => {
+    try {
+      return find(session, maxObjects)
+    } catch (error) {
+      const [, name, code] = /^(CKR_\w+):(\d+)/.exec(textOf(error)) ?? []
+      if (name === undefined) throw error
+      throw Object.assign(new Error(name, { cause: error }), { code: Number(code) })
+    }
+  }
+  return cryptoki
 }
 
 async function loadGraphene(packageFolder: string | undefined): Promise<Graphene> {

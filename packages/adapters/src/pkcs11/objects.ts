@@ -53,14 +53,14 @@ export interface PublicKeyObject {
   readonly scheme: SignatureScheme
 }
 
-/** @returns undefined for a key that no scheme of ours has, such as RSA-1024 or secp256k1 */
+/** @returns undefined for a key that no scheme of ours has, such as RSA-1024 or secp256k1, and for one that lacks attributes */
 export function readPublicKey(cryptoki: Cryptoki, session: Session, object: Handle): PublicKeyObject | undefined {
   try {
     const spki = readSpki(cryptoki, session, object)
     const scheme = spki && schemeOfKey(spki)
     return spki && scheme && { spki, scheme }
   } catch (error) {
-    if (error instanceof FormatError) return undefined
+    if (error instanceof FormatError || isAboutKey(error)) return undefined
     throw error
   }
 }
@@ -129,6 +129,8 @@ export function signsUnder(key: PublicKeyObject, scheme: SignatureScheme): boole
 export interface KeyPairObjects {
   readonly privateKey: Handle
   readonly publicKey: Handle | undefined
+  /** whether the private key may sign */
+  readonly signs: boolean
   readonly label: string
   readonly id: Uint8Array
 }
@@ -147,20 +149,15 @@ export function findKeyPairs(
   ])
   return privateKeys.flatMap((privateKey) => {
     try {
-      const [label = Buffer.alloc(0), id = Buffer.alloc(0)] = readAttributes(
-        cryptoki,
-        session,
-        privateKey,
-        CKA.LABEL,
-        CKA.ID,
-      )
+      const attributes = readAttributes(cryptoki, session, privateKey, CKA.LABEL, CKA.ID, CKA.SIGN)
+      const [label = Buffer.alloc(0), id = Buffer.alloc(0), sign] = attributes
       const publicKeys = findObjects(cryptoki, session, [
         { type: CKA.CLASS, value: CKO.PUBLIC_KEY },
         { type: CKA.TOKEN, value: true },
         { type: CKA.ID, value: id },
       ])
       const publicKey = publicKeys.length === 1 ? publicKeys[0] : undefined
-      return [{ privateKey, publicKey, label: label.toString("utf8"), id: new Uint8Array(id) }]
+      return [{ privateKey, publicKey, signs: sign?.[0] === 1, label: label.toString("utf8"), id: new Uint8Array(id) }]
     } catch (error) {
       if (isAboutKey(error)) return []
       throw error

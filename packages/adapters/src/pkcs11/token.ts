@@ -53,6 +53,7 @@ export class Token {
   readonly #permits: Permits
   #idle: Session[] = []
   #slot: { readonly generation: number; readonly handle: Handle } | undefined
+  #mechanisms: { readonly generation: number; readonly list: readonly number[] } | undefined
   /** the last generation in which a session was opened */
   #reached = -1
   #closed = false
@@ -105,6 +106,13 @@ export class Token {
     })
   }
 
+  /** CKM_* that the token lists */
+  mechanisms({ slot, generation }: Session): readonly number[] {
+    if (this.#mechanisms?.generation !== generation)
+      this.#mechanisms = { generation, list: this.cryptoki.C_GetMechanismList(slot) }
+    return this.#mechanisms.list
+  }
+
   /** Closes a session, or has it closed when its present call ends, and so ends what lives in it. */
   doom(session: Session): void {
     session.doomed = true
@@ -127,8 +135,7 @@ export class Token {
       let acts = 0
       let restarted = false
       for (;;) {
-        if (deadline.over) throw unavailable("the token was busy until the call's time was over")
-        const attempt = await this.#library.run(() => this.#attempt(act))
+        const attempt = await this.#library.run(() => this.#attempt(act, deadline))
         if ("value" in attempt) return attempt.value
         if (!isCut(attempt.error)) throw attempt.error
         this.#closeIdle()
@@ -145,7 +152,7 @@ export class Token {
     }
   }
 
-  async #attempt<T>(act: (session: Session) => Promise<T>): Promise<Attempt<T>> {
+  async #attempt<T>(act: (session: Session) => Promise<T>, deadline: { readonly over: boolean }): Promise<Attempt<T>> {
     const { generation } = this.#library
     let session: Session
     try {
@@ -154,6 +161,7 @@ export class Token {
       return { error, opened: false, generation }
     }
     try {
+      if (deadline.over) throw unavailable("the token was busy until the call's time was over")
       const value = await act(session)
       this.#putBack(session)
       return { value }
