@@ -1,10 +1,12 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { openPkcs11Home } from "@sealwright/adapters/pkcs11/home"
 import { attachSignature } from "sealwright/layout"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { type Outcome, PROJECT, run, runOffline, withClients } from "../support/clients.ts"
 import { type OpensslCa, opensslCa } from "../support/openssl-ca.ts"
+import { openSoftHsm, PACKAGE_FOLDER, PIN, type SoftHsm } from "../support/softhsm.ts"
 import { type Answer, type Envelope, writeImage } from "./deployment.ts"
 
 const PASSWORD = "correct horse battery"
@@ -21,10 +23,25 @@ const NAME = [
 ]
 const MAIN = join(PROJECT, "packages/cli/src/main.ts")
 
+/** notation's trust policy: this repository, signed by `release` under a company's own root, at level strict. */
+function writeNotationPolicy(config: string, rootPem: string): void {
+  const store = join(config, "truststore/x509/ca/corporate")
+  mkdirSync(store, { recursive: true })
+  writeFileSync(join(store, "root.pem"), rootPem)
+  const statement = {
+    name: "corporate",
+    registryScopes: [REPOSITORY],
+    signatureVerification: { level: "strict" },
+    trustStores: ["ca:corporate"],
+    trustedIdentities: ["x509.subject: C=US, ST=Washington, O=Wabbit Networks, CN=release"],
+  }
+  writeFileSync(join(config, "trustpolicy.json"), JSON.stringify({ version: "1.0", trustPolicies: [statement] }))
+}
+
 /** One machine without service, endpoint and AWS credentials. */
 function workplace() {
   const folder = mkdtempSync(join(tmpdir(), "sealwright-own-keys-"))
-  const environment = { HOME: folder, KEY_PASSWORD: PASSWORD }
+  const environment: { [name: string]: string } = { HOME: folder, KEY_PASSWORD: PASSWORD }
   const password = ["--password-source", "env:KEY_PASSWORD"]
 
   async function sealwright(...args: readonly string[]): Promise<Answer> {
@@ -144,18 +161,7 @@ withClients(
         await must("key", "csr", `local:${algorithm}`, ...NAME, "--output", `${algorithm}.csr`, ...password)
         await ca.certify(file(`${algorithm}.csr`), file(`${algorithm}.pem`))
       }
-      const config = file(".config/notation")
-      const store = join(config, "truststore/x509/ca/corporate")
-      mkdirSync(store, { recursive: true })
-      writeFileSync(join(store, "root.pem"), ca.rootPem)
-      const statement = {
-        name: "corporate",
-        registryScopes: [REPOSITORY],
-        signatureVerification: { level: "strict" },
-        trustStores: ["ca:corporate"],
-        trustedIdentities: ["x509.subject: C=US, ST=Washington, O=Wabbit Networks, CN=release"],
-      }
-      writeFileSync(join(config, "trustpolicy.json"), JSON.stringify({ version: "1.0", trustPolicies: [statement] }))
+      writeNotationPolicy(file(".config/notation"), ca.rootPem)
       cacheOfGood = await ca.crlCache(file("cache-good"))
       await ca.revoke(file("ecdsa-p384-sha384.pem"))
       cacheOfRevoked = await ca.crlCache(file("cache-revoked"))
@@ -235,6 +241,57 @@ withClients(
       const { output } = await must("sign", "tool.tar.gz", ...by)
       expect(output).toBe("tool.tar.gz.jws.sig")
       expect(readFileSync(file(output)).length).toBeGreaterThan(500)
+    })
+  },
+)
+
+withClients(
+  "R1, R2: a token's key signs without the service, judged by notation",
+  ["openssl", "notation", "softhsm", "graphene-pk11"],
+  (openssl, notation, installed) => {
+    const { folder, environment, sealwright, must, file } = workplace()
+    let softHsm: SoftHsm
+    let token: readonly string[]
+    afterAll(() => {
+      softHsm?.close()
+      rmSync(folder, { recursive: true })
+    })
+
+    test("its request is certified, its signature accepted; a wrong PIN has its own code", async () => {
+      softHsm = openSoftHsm(installed)
+      await softHsm.addToken("desk")
+      const settings = {
+        module: softHsm.module,
+        packageFolder: PACKAGE_FOLDER,
+        tokenLabel: "desk",
+        pin: async () => PIN,
+      }
+      const home = await openPkcs11Home(settings)
+      await home.create("release", "held", "ecdsa-p256-sha256")
+      await home.close()
+      Object.assign(environment, { TOKEN_PIN: PIN, WRONG: "111111", SOFTHSM2_CONF: process.env.SOFTHSM2_CONF ?? "" })
+      token = ["--module", softHsm.module, "--graphene", PACKAGE_FOLDER, "--pin-source", "env:TOKEN_PIN"]
+      const key = "pkcs11:token=desk;object=release"
+
+      const ca = await opensslCa(openssl, join(folder, "ca"))
+      await must("key", "csr", key, ...NAME, "--output", "release.csr", ...token)
+      await ca.certify(file("release.csr"), file("release.pem"))
+      const { path, digest } = writeImage(file("image"), "image")
+      const made = await must("sign", path, "--key", key, "--certificate", "release.pem", ...token)
+      expect(made.key.keyId).toMatch(/^pkcs11:token=desk;object=release;id=/)
+
+      writeNotationPolicy(file(".config/notation"), ca.rootPem)
+      const verify = ["verify", "--debug", "--oci-layout", "--scope", REPOSITORY, `${path}@${digest}`]
+      const places = { XDG_CONFIG_HOME: file(".config"), XDG_CACHE_HOME: await ca.crlCache(file("cache")) }
+      expect(
+        await runOffline(notation, verify, { ...environment, NOTATION_EXPERIMENTAL: "1", ...places }),
+      ).toMatchObject({
+        status: 0,
+        stdout: expect.stringContaining("Successfully verified signature"),
+      })
+      const wrong = [...token.slice(0, -1), "env:WRONG"]
+      const { status, answer } = await sealwright("key", "csr", key, ...NAME, ...wrong)
+      expect([answer.error.code, status === 0]).toEqual(["PIN_INCORRECT", false])
     })
   },
 )

@@ -23,7 +23,12 @@ beforeAll(async () => {
   vi.stubEnv("AWS_ACCESS_KEY_ID", CREDENTIALS.accessKeyId)
   vi.stubEnv("AWS_SECRET_ACCESS_KEY", CREDENTIALS.secretAccessKey)
   const settings = { region: REGION, endpoint: kms.url }
-  access = { folder: join(folder, "keys"), password: async () => "correct horse battery", kms: settings }
+  access = {
+    folder: join(folder, "keys"),
+    password: async () => "correct horse battery",
+    kms: settings,
+    pkcs11: undefined,
+  }
   await openLocalHome(access).create("release", "held", "ecdsa-p256-sha256")
   const client = new KMSClient(clientOptions(settings))
   await createKmsKeyMaker(client, { stack: "homes" }).create("held/tool", "held", "rsa-pss-sha256")
@@ -69,6 +74,8 @@ test.each([
   ["local:none", "KEY_UNKNOWN"],
   ["local:../none.pem", "KEY_UNKNOWN"],
   ["awskms:alias/none", "KEY_NOT_USABLE"],
+  ["pkcs11:token=none;object=none", "PKCS11_MODULE_MISSING"],
+  ["pkcs11:none", "URI_MALFORMED"],
 ])("%s: %s", async (uri, code) => {
   await expect(openKey(uri, access)).rejects.toMatchObject({ code })
 })

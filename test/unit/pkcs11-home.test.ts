@@ -1,4 +1,5 @@
 import { CKA, CKO } from "@sealwright/adapters/pkcs11/cryptoki"
+import { findTokenKey } from "@sealwright/adapters/pkcs11/find-key"
 import { createPkcs11Home, type Pkcs11Settings } from "@sealwright/adapters/pkcs11/home"
 import { unwrapPoint } from "@sealwright/adapters/pkcs11/objects"
 import type { KeyReference } from "@sealwright/core/ports"
@@ -36,6 +37,28 @@ describe("the contract of key homes, over a token in memory", async () => {
         if (attributes.get(CKA.ID)?.equals(id ?? new Uint8Array())) attributes.set(CKA.SIGN, Buffer.of(0))
     },
   }))
+})
+
+describe("a key by its URI", () => {
+  test("is the one that has the label and the id, as far as they are named", async () => {
+    const { home } = await open()
+    const key = await home.create("release", "held", P256)
+    const other = await home.create("other", "held", P256)
+    const { id } = parsePkcs11Uri(key.keyId)
+    for (const wanted of [
+      { object: "release", id: undefined },
+      { object: undefined, id },
+      { object: "release", id },
+    ])
+      expect(await findTokenKey(home, { token: "fake", ...wanted })).toEqual(key)
+    const { id: otherId } = parsePkcs11Uri(other.keyId)
+    for (const wanted of [
+      { object: "none", id: undefined },
+      { object: "release", id: otherId },
+      { object: undefined, id: undefined },
+    ])
+      await expect(findTokenKey(home, { token: "fake", ...wanted })).rejects.toThrow(withCode("KEY_UNKNOWN"))
+  })
 })
 
 describe("keys on a token (R1)", () => {

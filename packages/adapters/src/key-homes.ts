@@ -1,9 +1,11 @@
 import { resolve } from "node:path"
 import { ServiceError } from "@sealwright/core/errors"
+import { parsePkcs11Uri } from "@sealwright/formats/pkcs11-uri"
 import { readKeyFile, unlock } from "./key-file.ts"
 import { checkFits, preferredScheme, signInProcess } from "./key-pair.ts"
 import { openLocalHome } from "./local-keys.ts"
 import type { OpenedKey } from "./opened-key.ts"
+import { findTokenKey } from "./pkcs11/find-key.ts"
 import type { ClientSettings } from "./sdk.ts"
 
 export interface KeyAccess {
@@ -12,14 +14,27 @@ export interface KeyAccess {
   /** of local keys; asked for when the key is first needed */
   readonly password: () => Promise<string>
   readonly kms: ClientSettings
+  /** undefined: keys on tokens can't be opened */
+  readonly pkcs11: TokenAccess | undefined
+}
+
+export interface TokenAccess {
+  /** absolute path of the vendor's library */
+  readonly module: string
+  /** folder that graphene-pk11 is installed in; undefined: beside this code */
+  readonly packageFolder: string | undefined
+  readonly pin: () => Promise<string>
 }
 
 /**
  * Opens a key wherever it lives (R1):
  * - `local:NAME` a key of the folder, e.g. `local:release`; `local:/…`, `local:./…` and `local:../…` a key file;
- * - `awskms:ARN`, `awskms:KEY-ID`, `awskms:alias/NAME` a key of AWS KMS.
+ * - `awskms:ARN`, `awskms:KEY-ID`, `awskms:alias/NAME` a key of AWS KMS;
+ * - `pkcs11:token=LABEL;object=NAME` and as RFC 7512 has it, a key on a token.
  * @throws ServiceError KEY_HOME_UNKNOWN; KEY_UNKNOWN, KEY_PASSWORD_WRONG, KEY_FILE_UNSAFE, KEY_FILE_MALFORMED, KEY_ALGORITHM_UNSUPPORTED and
- * SECRET_UNAVAILABLE for local keys; KEY_NOT_USABLE and SIGNER_UNAVAILABLE for KMS
+ * SECRET_UNAVAILABLE for local keys; KEY_NOT_USABLE and SIGNER_UNAVAILABLE for KMS; KEY_UNKNOWN, PKCS11_MODULE_MISSING, PKCS11_TOKEN_UNKNOWN,
+ * PIN_INCORRECT, PIN_LOCKED, PIN_UNREADABLE and SIGNER_UNAVAILABLE for tokens
+ * @throws FormatError URI_MALFORMED, TOO_LARGE for a URI that is not as `parsePkcs11Uri` reads it
  */
 export async function openKey(uri: string, access: KeyAccess): Promise<OpenedKey> {
   const [, home, rest = ""] = /^([a-z0-9]+):(.+)$/s.exec(uri) ?? []
@@ -28,8 +43,10 @@ export async function openKey(uri: string, access: KeyAccess): Promise<OpenedKey
       return /^\.{0,2}\//.test(rest) ? await openFile(resolve(rest), access) : await openInFolder(rest, access)
     case "awskms":
       return await openInKms(rest, access)
+    case "pkcs11":
+      return await openOnToken(uri, access)
     default:
-      throw new ServiceError("KEY_HOME_UNKNOWN", "a key is named local:… or awskms:…")
+      throw new ServiceError("KEY_HOME_UNKNOWN", "a key is named local:…, awskms:… or pkcs11:…")
   }
 }
 
@@ -68,4 +85,24 @@ async function openInKms(identifier: string, { kms }: KeyAccess): Promise<Opened
   const { openKmsKey } = await import("./kms.ts")
   const region = /^arn:[a-z-]+:kms:([a-z0-9-]+):/.exec(identifier)?.[1]
   return await openKmsKey(identifier, { ...kms, ...(region !== undefined && { region }) })
+}
+
+async function openOnToken(uri: string, { pkcs11 }: KeyAccess): Promise<OpenedKey> {
+  const wanted = parsePkcs11Uri(uri)
+  if (pkcs11 === undefined) throw new ServiceError("PKCS11_MODULE_MISSING", "no PKCS #11 module is named")
+  const { module, packageFolder, pin } = pkcs11
+  const { openPkcs11Home } = await import("./pkcs11/home.ts")
+  const home = await openPkcs11Home({
+    module,
+    tokenLabel: wanted.token,
+    pin,
+    sessions: 1,
+    ...(packageFolder !== undefined && { packageFolder }),
+  })
+  try {
+    return { key: await findTokenKey(home, wanted), keys: home, close: () => home.close() }
+  } catch (error) {
+    await home.close()
+    throw error
+  }
 }

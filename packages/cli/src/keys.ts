@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto"
-import { join } from "node:path"
-import { openKey } from "@sealwright/adapters/key-homes"
+import { join, resolve } from "node:path"
+import { openKey, type TokenAccess } from "@sealwright/adapters/key-homes"
 import { type LocalHome, openLocalHome } from "@sealwright/adapters/local-keys"
 import type { OpenedKey } from "@sealwright/adapters/opened-key"
+import { pinSource } from "@sealwright/adapters/pkcs11/pin-sources"
 import { readSecret } from "@sealwright/adapters/secret-sources"
 import { ERROR_CODES, ServiceError } from "@sealwright/core/errors"
 import type { KeyReference } from "@sealwright/core/ports"
@@ -39,9 +40,21 @@ export async function withKey<T>(args: Arguments, uri: string, use: (opened: Ope
       folder: keyFolder(args),
       password: passwordOf(args, `Password of ${uri}`),
       kms: { ...(region !== undefined && { region }) },
+      pkcs11: tokenAccess(args),
     })
     return await use(opened).finally(() => opened.close())
   })
+}
+
+function tokenAccess(args: Arguments): TokenAccess | undefined {
+  const module = args.text("module")
+  if (module === undefined) return undefined
+  const graphene = args.text("graphene")
+  return {
+    module: resolve(module),
+    packageFolder: graphene === undefined ? undefined : resolve(graphene),
+    pin: pinSource(args.text("pin-source") ?? "prompt"),
+  }
 }
 
 export function passwordOf(args: Arguments, what: string, option = "password-source"): () => Promise<string> {

@@ -253,7 +253,7 @@ export const ERROR_CODES = {
   KEY_HOME_UNKNOWN: {
     kind: "caller",
     retry: false,
-    remedy: "Name the key as local:NAME, local:/path/to/file.pem, or awskms: and its ARN or alias.",
+    remedy: "Name the key as local:NAME, local:/path/to/file.pem, awskms: and its ARN or alias, or by its pkcs11: URI.",
   },
   KEY_UNKNOWN: { kind: "missing", retry: false, remedy: "Check the key's name with `sealwright key list`." },
   KEY_PASSWORD_WRONG: {
