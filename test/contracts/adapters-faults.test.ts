@@ -1,8 +1,8 @@
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
-import { LambdaClient } from "@aws-sdk/client-lambda"
-import { createInvoke } from "@sealwright/adapters/lambda"
-import { clientOptions } from "@sealwright/adapters/sdk"
+import { KMSClient } from "@aws-sdk/client-kms"
+import { createInvoke, LAMBDA } from "@sealwright/adapters/lambda"
+import { createSignedRequest } from "@sealwright/adapters/signed-request"
 import type { Objects, Table } from "@sealwright/core/ports"
 import { utf8 } from "@sealwright/formats/bytes"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
@@ -161,7 +161,9 @@ describe("calling another function", () => {
   }[] = []
   const invoke = () =>
     createInvoke(
-      new LambdaClient({ ...clientOptions({ region: REGION, endpoint: endpoint.url }), credentials: CREDENTIALS }),
+      createSignedRequest(new KMSClient({ region: REGION, credentials: CREDENTIALS }), LAMBDA, {
+        endpoint: endpoint.url,
+      }),
     )
 
   beforeEach(async () => {

@@ -5,61 +5,41 @@ import { KMSClient } from "@aws-sdk/client-kms"
 import { ServiceError } from "@sealwright/core/errors"
 import { openObject, string } from "@sealwright/formats/shape"
 import { parseJson } from "@sealwright/formats/strict-json"
-import { SignatureV4 } from "@smithy/signature-v4"
 import { type ClientSettings, clientOptions } from "./sdk.ts"
+import { createSignedRequest, type SignedService } from "./signed-request.ts"
 
 const MAX_ANSWER_BYTES = 512 * 1024
 const MAX_SECRET_LENGTH = 65_536
-const ARN = /^arn:(aws[a-z-]*):secretsmanager:([a-z0-9-]+):\d{12}:secret:/
+const ARN = /^arn:aws[a-z-]*:secretsmanager:([a-z0-9-]+):\d{12}:secret:/
 const answerShape = openObject({ SecretString: string(MAX_SECRET_LENGTH) })
 const refusalShape = openObject({ __type: string(200) })
 
 /** @throws ServiceError PIN_UNREADABLE: there is no such secret, or no right to it; SIGNER_UNAVAILABLE: try again */
 export type ReadSecret = (id: string) => Promise<string>
 
-/**
- * One signed request is less than a client of its own: credentials, region and hash are those that the KMS client finds.
- * @param settings `endpoint` in place of AWS's own address of the secret's region
- */
+const SECRETS_MANAGER: SignedService = {
+  name: "secretsmanager",
+  endpointVariable: "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+  maxAnswerBytes: MAX_ANSWER_BYTES,
+}
+
 export function openReadSecret(settings: ClientSettings = {}): ReadSecret {
-  const { config } = new KMSClient(clientOptions(settings))
+  const request = createSignedRequest(new KMSClient(clientOptions(settings)), SECRETS_MANAGER, settings)
   return async (id) => {
-    const [, partition = "aws", arnRegion] = ARN.exec(id) ?? []
-    const region = arnRegion ?? (await config.region())
-    const suffix = partition === "aws-cn" ? "amazonaws.com.cn" : "amazonaws.com"
-    const url = new URL(settings.endpoint ?? `https://secretsmanager.${region}.${suffix}`)
-    const { credentials, sha256 } = config
-    const signer = new SignatureV4({ service: "secretsmanager", region, credentials, sha256 })
-    const body = JSON.stringify({ SecretId: id })
-    const { headers } = await signer.sign({
-      method: "POST",
-      protocol: url.protocol,
-      hostname: url.hostname,
+    const { status, bytes } = await request({
       path: "/",
       headers: {
-        host: url.host,
         "content-type": "application/x-amz-json-1.1",
         "x-amz-target": "secretsmanager.GetSecretValue",
       },
-      body,
-    })
-    const signal = AbortSignal.timeout(settings.requestTimeoutMs ?? 3_000)
-    const response = await fetch(url, { method: "POST", headers, body, redirect: "error", signal }).catch((cause) => {
+      body: JSON.stringify({ SecretId: id }),
+      region: ARN.exec(id)?.[1],
+    }).catch((cause: unknown) => {
+      if (cause instanceof RangeError) throw new ServiceError("PIN_UNREADABLE", "Secrets Manager's answer is too long")
       throw new ServiceError("SIGNER_UNAVAILABLE", "Secrets Manager did not answer", { cause })
     })
-    return readAnswer(response.status, await readLimited(response))
+    return readAnswer(status, bytes)
   }
-}
-
-async function readLimited(response: Response): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = []
-  let length = 0
-  for await (const chunk of response.body ?? []) {
-    length += chunk.length
-    if (length > MAX_ANSWER_BYTES) throw new ServiceError("PIN_UNREADABLE", "Secrets Manager's answer is too long")
-    chunks.push(chunk)
-  }
-  return new Uint8Array(Buffer.concat(chunks))
 }
 
 /** No error holds the answer: it may be the secret. */
