@@ -13,6 +13,7 @@ import { pkcs11Figures } from "./pkcs11.ts"
 import { revokeFigures } from "./revoke.ts"
 import { bundleOf, environment, signFigures } from "./sign.ts"
 import { sizeFigures } from "./size.ts"
+import { timestampFigures } from "./timestamp.ts"
 import { verifyFigures } from "./verify.ts"
 
 /** What a deployer verifies, with what it keeps. */
@@ -60,6 +61,8 @@ try {
       say(`signing: ${variant}`)
       figures.push(...(await signFigures(deployment, variant)))
     }
+    say("timestamping")
+    figures.push(...(await timestampFigures(deployment)))
     say("revoking")
     figures.push(...(await revokeFigures(deployment)))
   } finally {

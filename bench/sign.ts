@@ -107,6 +107,7 @@ export function environment(
     AWS_ENDPOINT_URL_KMS: kms,
     AWS_ENDPOINT_URL_DYNAMODB: dynamodb,
     SEALWRIGHT_TABLE: service.table,
+    SEALWRIGHT_TIMESTAMP_FUNCTION: "timestamp",
   }
 }
 

@@ -46,7 +46,10 @@ const GROUPS: { readonly [title: string]: { readonly [id: string]: Requirement }
       "A signature carries its own expiry, set by profile or request.",
       "`expirySec` of the profile, `expiresAt` of the request.",
     ),
-    R8: later("A signature carries an RFC 3161 timestamp.", "Tokens are neither made nor read."),
+    R8: inPart(
+      "A signature carries an RFC 3161 timestamp, from the stack's own authority or an outside one, and so outlives its certificate.",
+      "By the stack's own authority, where the profile says so; the verifier takes any authority's. A profile revoked from a time on leaves earlier stamped signatures in force; an issuer is still revoked as a whole. Signing with an outside authority comes later.",
+    ),
     R9: met(
       "The service signs just what the request says, and a caller who may sign for one repository cannot get a signature for another.",
       "The service builds the payload; profiles list repositories; IAM grants by profile.",

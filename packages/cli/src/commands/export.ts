@@ -1,5 +1,5 @@
 import { join, resolve } from "node:path"
-import { base64Decode, utf8 } from "@sealwright/formats/bytes"
+import { base64Decode, base64Encode, utf8 } from "@sealwright/formats/bytes"
 import { parseDigest } from "@sealwright/formats/oci"
 import { pemEncode } from "@sealwright/formats/pem"
 import { array, openObject, string } from "@sealwright/formats/shape"
@@ -84,19 +84,20 @@ function writePolicy(folder: string, tree: NotationTree, identityHost: string, r
     note("sealwright: no profile names a repository yet, so no trust policy is written")
     return
   }
-  const { timestampStore } = tree
-  const timestampRoots = (timestampStore?.certificates ?? []).map((_, i) => `timestamp-root-${i + 1}.pem`)
-  for (const [i, name] of timestampRoots.entries()) {
-    const der = base64Decode(timestampStore?.certificates[i] ?? "")
-    writeFileWhole(join(folder, "policy", name), utf8(pemEncode("CERTIFICATE", der)))
-  }
+  // The tree says that profiles stamp, not whom to trust: of its roots those count that the verified bundle has and that wait for nobody.
+  const stamping = new Set(tree.timestampStore?.certificates)
+  const timestampRoots = roots
+    .filter((root) => stamping.has(base64Encode(root)))
+    .map((root, i) => ({ root, name: `timestamp-root-${i + 1}.pem` }))
+  for (const { root, name } of timestampRoots)
+    writeFileWhole(join(folder, "policy", name), utf8(pemEncode("CERTIFICATE", root)))
   const policy = {
     trustPolicy: {
       signatureCheck: true,
       optionalChecks: { signatureExpiry: true, signatureRescinded: true },
       parties,
       require: { atLeast: 1 },
-      ...(timestampRoots.length > 0 && { timestampRoots }),
+      ...(timestampRoots.length > 0 && { timestampRoots: timestampRoots.map(({ name }) => name) }),
     },
   }
   writeFileWhole(join(folder, "policy", "trustpolicy.json"), utf8(`${JSON.stringify(policy, null, 2)}\n`))
