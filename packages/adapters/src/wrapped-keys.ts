@@ -1,7 +1,7 @@
 /**
  * Wrapped keys (D13): a key pair that AWS KMS made and whose private part stands, encrypted under a symmetric KMS key, in the key's own id. It is
  * decrypted once a process and signs here, beyond KMS's quota of signatures. Whoever may decrypt it can copy it: what that costs is told in
- * docs/keys.md. IAM of `createWrappedKeys`: kms:Decrypt with the encryption context of this stack. IAM of `createWrappedKeyMaker`:
+ * docs/key-modes.md. IAM of `createWrappedKeys`: kms:Decrypt with the encryption context of this stack. IAM of `createWrappedKeyMaker`:
  * kms:GenerateDataKeyPairWithoutPlaintext with it.
  */
 import { createPrivateKey, type KeyObject } from "node:crypto"
