@@ -12,7 +12,7 @@ import {
   foreignCertificateItem,
   foreignSignatureItem,
 } from "../ledger/foreign.ts"
-import { listIssuers, readDeployment, readProfile } from "../ledger/trust.ts"
+import { listIssuers, readDeployment, readProfile, rootsOf } from "../ledger/trust.ts"
 import type { ForeignSignature } from "../model.ts"
 import type { Clock, Digest, RandomBytes, RunStep, Table } from "../ports.ts"
 import { authorizeCaller, authorizeSubject, wholeSeconds } from "../sign/rules.ts"
@@ -104,8 +104,9 @@ function rootOf(envelope: Uint8Array): Uint8Array {
 
 /** What a service made has a number there, and is revoked there by its id. @throws ServiceError SIGNATURE_NOT_FOREIGN */
 async function requireForeign(table: Table, { number, issuerKeyId }: VerifiedNotary): Promise<void> {
-  const { root } = await readDeployment(table)
-  const own = [root, ...(await listIssuers(table))].some((issuer) => issuer.issuerKeyId === hexEncode(issuerKeyId))
+  const own = [...rootsOf(await readDeployment(table)), ...(await listIssuers(table))].some(
+    (issuer) => issuer.issuerKeyId === hexEncode(issuerKeyId),
+  )
   if (own || number !== undefined)
     throw new ServiceError("SIGNATURE_NOT_FOREIGN", "the signature was made and numbered by a service")
 }
