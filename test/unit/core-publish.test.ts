@@ -1,4 +1,6 @@
 import { allowDigests } from "@sealwright/core/admin/profiles"
+import { keys } from "@sealwright/core/ledger/keys"
+import { readHead } from "@sealwright/core/ledger/publication"
 import { readDeployment, readIssuer } from "@sealwright/core/ledger/trust"
 import type { Objects, SigningKeys, Table } from "@sealwright/core/ports"
 import { hexEncode } from "@sealwright/formats/bytes"
@@ -304,4 +306,22 @@ describe("allow list, registry and dialects (R25, D9)", () => {
     ])
     expectSound(service)
   })
+})
+
+test("a run that finds a closed epoch publishes it, and what changed since then (D5)", async () => {
+  const service = createService()
+  await service.setUp()
+  await service.profile("release")
+  await service.publish(true)
+  const { table } = service.ports
+  const closed = (await readHead(table))?.open as number
+  await table.transact([{ update: keys.publication, set: { open: closed + 1, changes: 0 } }])
+  await service.revoke({ kind: "artifact", digest: digestOf("late") })
+  expect(await service.publish()).toMatchObject({ epoch: closed + 1, published: true })
+  expect(published(service).epoch).toBe(closed + 1)
+
+  await table.transact([{ update: keys.publication, set: { open: closed + 3, changes: 0 } }])
+  expect(await service.publish()).toMatchObject({ epoch: closed + 2, published: true })
+  expect(await service.publish()).toMatchObject({ idle: true })
+  expectSound(service)
 })

@@ -26,7 +26,7 @@ export interface PublishOutcome {
 /**
  * Publishes (D5). Order: end all leases, so that what was signed before is covered by the list (D3), close epoch E, snapshot, stage the plan, commit by compare-and-swap, then sign what was committed and
  * store each signature (the first wins), write immutable objects, read the new set back and verify it as a stranger would, move the CRLs and
- * the dialect trees, move the TUF timestamp last, note it as published. Whatever was left unfinished by a crash is finished first.
+ * the dialect trees, move the TUF timestamp last, note it as published. Whatever was left unfinished by a crash is finished first, and what changed since then follows in the same run.
  * @param force publish although nothing changed and nothing is due
  * @throws ServiceError PRECONDITION_REQUIRED, EPOCH_CONFLICT, CLOCK_WENT_BACK, PUBLICATION_MISMATCH, PUBLICATION_UNVERIFIED, SIGNER_UNAVAILABLE
  */
@@ -41,11 +41,22 @@ export async function publish(ports: PublishPorts, force: boolean): Promise<Publ
   if (!force && !pending && !isDue(head, now)) return { epoch: head.published, published: false, idle: true }
   if (head.committedAt !== undefined && now.getTime() < head.committedAt.getTime())
     throw new ServiceError("CLOCK_WENT_BACK", `the last epoch is of ${head.committedAt.toISOString()}`)
+  if (pending) {
+    await settleLeases(ports.table)
+    await carryOut(ports, head.open - 1, now)
+    head = await requireHead(ports.table)
+    if (head.changes === 0) return { epoch: head.open - 1, published: true, idle: false }
+  }
   await settleLeases(ports.table)
-  const epoch = pending ? head.open - 1 : await closeEpoch(ports.table, head)
+  const epoch = await closeEpoch(ports.table, head)
+  await carryOut(ports, epoch, now)
+  return { epoch, published: true, idle: false }
+}
+
+/** From a closed epoch to every reader. */
+async function carryOut(ports: PublishPorts, epoch: number, now: Date): Promise<void> {
   await commitPlan(ports, epoch, now)
   await finish(ports, epoch)
-  return { epoch, published: true, idle: false }
 }
 
 function isDue(head: PublicationHead, now: Date): boolean {
