@@ -6,7 +6,7 @@ import type { ClientSettings } from "./sdk.ts"
 export interface SignedService {
   /** signing name and first part of the host, e.g. `lambda` */
   readonly name: string
-  /** AWS's own variable for another address, as its SDKs read it */
+  /** AWS's own variable for another address of this service; `AWS_ENDPOINT_URL` is read too, as its SDKs do */
   readonly endpointVariable: string
   readonly maxAnswerBytes: number
 }
@@ -41,7 +41,8 @@ export function createSignedRequest(
   return async ({ path, headers, body, region: wanted }) => {
     const region = wanted ?? (await config.region())
     const suffix = region.startsWith("cn-") ? "amazonaws.com.cn" : "amazonaws.com"
-    const endpoint = settings.endpoint ?? (process.env[endpointVariable] || `https://${name}.${region}.${suffix}`)
+    const { [endpointVariable]: own, AWS_ENDPOINT_URL: common } = process.env
+    const endpoint = settings.endpoint ?? (own || common || `https://${name}.${region}.${suffix}`)
     const url = new URL(path, endpoint)
     const { credentials, sha256 } = config
     const signer = new SignatureV4({ service: name, region, credentials, sha256 })
