@@ -178,5 +178,7 @@ export const MUTANTS: Readonly<Record<string, Mutant>> = {
       },
     })),
     publishing: true,
+    // Seen only when a publisher sleeps between reading a head and replacing it, for as long as another one needs for an epoch.
+    firstSeed: 9_501,
   },
 }

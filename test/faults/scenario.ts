@@ -83,5 +83,7 @@ export interface Mutant {
   readonly withoutKeys?: true
   /** seen among publishers alone: only the denser schedules are worth their time */
   readonly publishing?: true
+  /** where the seeds begin that it must be noticed in; default: 1 */
+  readonly firstSeed?: number
   readonly ports?: (world: World) => World["mutate"]
 }
