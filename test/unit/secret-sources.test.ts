@@ -2,7 +2,7 @@ import { EventEmitter } from "node:events"
 import { chmodSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { readSecret, type SecretSurroundings } from "@sealwright/adapters/secret-sources"
+import { type SecretPlaces, secretSource } from "@sealwright/adapters/secret-sources"
 import { afterAll, describe, expect, test } from "vitest"
 
 const folder = mkdtempSync(join(tmpdir(), "sealwright-secret-"))
@@ -24,15 +24,19 @@ class FakeTerminal extends EventEmitter {
   pause(): void {}
 }
 
-function surroundings(terminal = new FakeTerminal()) {
+function places(terminal = new FakeTerminal()) {
   const shown: string[] = []
-  const here: SecretSurroundings = {
-    environment: { PASSWORD: "from env", EMPTY: "", LONG: "x".repeat(1025) },
+  const here: SecretPlaces = {
+    environment: { PASSWORD: "from env", EMPTY: "", LONG: "x".repeat(1025), ZERO: "12\0" },
     terminal,
     show: (text) => void shown.push(text),
+    readAwsSecret: async (id) => `of ${id}`,
   }
   return { here, terminal, shown }
 }
+
+const readSecret = async (source: string, what: string, places: SecretPlaces) =>
+  await secretSource(source, what, places)()
 
 function fileWith(name: string, content: string | Uint8Array, mode = 0o600): string {
   const path = join(folder, name)
@@ -43,7 +47,7 @@ function fileWith(name: string, content: string | Uint8Array, mode = 0o600): str
 
 describe("a secret comes", () => {
   test("from the environment", async () => {
-    expect(await readSecret("env:PASSWORD", "password", surroundings().here)).toBe("from env")
+    expect(await readSecret("env:PASSWORD", "password", places().here)).toBe("from env")
   })
 
   test.each([
@@ -52,16 +56,28 @@ describe("a secret comes", () => {
     [" pass \n\n", " pass \n"],
     ["pä ss", "pä ss"],
   ])("from a file with %j", async (content, secret) => {
-    expect(await readSecret(`file:${fileWith("secret", content)}`, "password", surroundings().here)).toBe(secret)
+    expect(await readSecret(`file:${fileWith("secret", content)}`, "password", places().here)).toBe(secret)
   })
 
   test("from a file behind a link, as mounted secrets are", async () => {
     symlinkSync(fileWith("target", "mounted"), join(folder, "link"))
-    expect(await readSecret(`file:${join(folder, "link")}`, "password", surroundings().here)).toBe("mounted")
+    expect(await readSecret(`file:${join(folder, "link")}`, "password", places().here)).toBe("mounted")
+  })
+
+  test("from AWS Secrets Manager", async () => {
+    expect(await readSecret("secretsmanager:hsm/pin", "PIN", places().here)).toBe("of hsm/pin")
+  })
+
+  test("anew each time it is needed", async () => {
+    const environment: { [name: string]: string } = { PIN: "1234" }
+    const read = secretSource("env:PIN", "PIN", { environment })
+    expect(await read()).toBe("1234")
+    environment.PIN = "5678"
+    expect(await read()).toBe("5678")
   })
 
   test("from a terminal, which shows the question alone", async () => {
-    const { here, terminal, shown } = surroundings()
+    const { here, terminal, shown } = places()
     const answer = readSecret("prompt", "Password of the keys", here)
     for (const typed of ["hor", "sä\x7fe", "\x7f\x08se", "\r", "not read"]) terminal.emit("data", Buffer.from(typed))
     expect(await answer).toBe("horse")
@@ -74,15 +90,26 @@ describe("a secret comes", () => {
 })
 
 describe("there is no secret", () => {
-  test.each(["env:NONE", "env:EMPTY", "env:LONG", "env:", "file:", "secret", "", "stdin:", `file:${folder}/none`])(
-    "in %s",
-    async (source) => {
-      await expect(readSecret(source, "password", surroundings().here)).rejects.toThrow(unavailable)
-    },
-  )
+  test.each([
+    "env:NONE",
+    "env:EMPTY",
+    "env:LONG",
+    "env:ZERO",
+    "env:",
+    "PROMPT",
+    "prompt:x",
+    "http://127.0.0.1/",
+    "file:",
+    "secret",
+    "",
+    "stdin:",
+    `file:${folder}/none`,
+  ])("in %s", async (source) => {
+    await expect(readSecret(source, "password", places().here)).rejects.toThrow(unavailable)
+  })
 
   test("where it was written in the source's place, and it is not repeated", async () => {
-    const refused = readSecret("hunter2", "password", surroundings().here)
+    const refused = readSecret("hunter2", "password", places().here)
     await expect(refused).rejects.toThrow(unavailable)
     await expect(refused).rejects.not.toThrow("hunter2")
   })
@@ -90,11 +117,11 @@ describe("there is no secret", () => {
   test("in a file that others may read, and none in a folder", async () => {
     const unsafe = expect.objectContaining({ code: "KEY_FILE_UNSAFE" })
     for (const path of [fileWith("shared", "secret", 0o644), fileWith("long", "x".repeat(1027)), folder])
-      await expect(readSecret(`file:${path}`, "password", surroundings().here)).rejects.toThrow(unsafe)
+      await expect(readSecret(`file:${path}`, "password", places().here)).rejects.toThrow(unsafe)
   })
 
   test.each(["\x03", "\x04"])("when the typing is ended by %j", async (key) => {
-    const { here, terminal } = surroundings()
+    const { here, terminal } = places()
     const answer = readSecret("prompt", "password", here)
     terminal.emit("data", Buffer.from(`abc${key}`))
     await expect(answer).rejects.toThrow(unavailable)
@@ -102,7 +129,7 @@ describe("there is no secret", () => {
   })
 
   test("where there is no terminal", async () => {
-    const { here } = surroundings(new FakeTerminal(false))
+    const { here } = places(new FakeTerminal(false))
     await expect(readSecret("prompt", "password", here)).rejects.toThrow(unavailable)
   })
 })

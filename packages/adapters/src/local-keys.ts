@@ -8,8 +8,9 @@ import { bytesEqual } from "@sealwright/formats/bytes"
 import { schemesOfKey } from "@sealwright/formats/key-scheme"
 import { parsePublicKey } from "@sealwright/formats/x509"
 import { type DerivationName, encryptKey } from "./key-encryption.ts"
-import { createKeyFile, type KeyFile, readKeyFile, type UnlockedKey, unlock, unsafe } from "./key-file.ts"
+import { createKeyFile, type KeyFile, readKeyFile, type UnlockedKey, unlock } from "./key-file.ts"
 import { checkFits, type KeyPair, makeKeyPair, preferredScheme, signInProcess, spkiOf } from "./key-pair.ts"
+import { checkOwnersAlone, unsafe } from "./own-file.ts"
 import { randomBytes } from "./platform.ts"
 
 export interface LocalHomeSettings {
@@ -36,7 +37,6 @@ const SUFFIX = ".key.pem"
 /** Folders and a file, none of them hidden, e.g. `issuer/ci-2026`. */
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}(?:\/[A-Za-z0-9][A-Za-z0-9._-]{0,63}){0,3}$/
 const MIN_PASSWORD_LENGTH = 12
-const OTHERS = 0o077
 
 /**
  * Opens a folder of key files. A key is decrypted when it first signs, stays in this process as an opaque object, and is forgotten by `close`.
@@ -178,7 +178,6 @@ async function isOwnFolder(path: string): Promise<boolean> {
   })
   if (stats === undefined) return false
   if (!stats.isDirectory()) throw unsafe(path, "is not a folder")
-  if (process.platform !== "win32" && (stats.mode & OTHERS) !== 0)
-    throw unsafe(path, "may be read or written by others than its owner")
+  checkOwnersAlone(path, stats.mode)
   return true
 }

@@ -1,6 +1,6 @@
 import { ServiceError } from "@sealwright/core/errors"
 import { utf8 } from "@sealwright/formats/bytes"
-import { readOwnFile } from "./key-file.ts"
+import { readOwnFile } from "./own-file.ts"
 
 const MAX_SECRET_BYTES = 1024
 
@@ -14,49 +14,66 @@ export interface Terminal {
   pause(): unknown
 }
 
-export interface SecretSurroundings {
+/** From where secrets come, beside files. */
+export interface SecretPlaces {
   readonly environment: { readonly [name: string]: string | undefined }
   readonly terminal: Terminal
   /** shows the question, never the answer */
   readonly show: (text: string) => void
+  /** @param id name or ARN of a secret of AWS Secrets Manager whose string is meant */
+  readonly readAwsSecret: (id: string) => Promise<string>
 }
 
-const HERE: SecretSurroundings = {
+const HERE: SecretPlaces = {
   environment: process.env,
   terminal: process.stdin,
   show: (text) => void process.stderr.write(text),
+  readAwsSecret: async (id) => {
+    // Loaded when it is needed, so that others do without AWS's SDK.
+    const { openReadSecret } = await import("./secrets-manager.ts")
+    return await openReadSecret()(id)
+  },
 }
 
 /**
- * Reads a password or PIN. It never stands in arguments, which other users of the machine can see.
- * @param source `env:NAME`; `file:PATH`, without the line's end, for its owner's eyes alone; `prompt`, typed at a terminal without echo
- * @param what it is for, to be shown with `prompt`
- * @throws ServiceError SECRET_UNAVAILABLE when the source is none of these, or has nothing, or more than 1024 bytes; KEY_FILE_UNSAFE as `readOwnFile`
+ * What gives a password or PIN when it is needed; nothing is kept in between. Secrets never stand in arguments, which other users of the machine can
+ * see; where someone wrote one in its source's place, no error repeats it.
+ * @param source `env:NAME`; `file:PATH`, without the line's end, for its owner's eyes alone; `secretsmanager:NAME-OR-ARN`; `prompt`, typed at a
+ * terminal without echo
+ * @param what it is for, shown with `prompt`
+ * @throws ServiceError SECRET_UNAVAILABLE for another source; from the function when there is nothing, or more than 1024 bytes, or a zero byte;
+ * KEY_FILE_UNSAFE as `readOwnFile`; SIGNER_UNAVAILABLE when Secrets Manager does not answer
  */
-export async function readSecret(source: string, what: string, surroundings = HERE): Promise<string> {
-  const secret = await fromSource(source, what, surroundings)
-  if (secret === "") throw unavailable(`the secret from ${nameOf(source)} is empty`)
-  if (utf8(secret).length > MAX_SECRET_BYTES) throw unavailable(`the secret from ${nameOf(source)} is too long`)
-  return secret
+export function secretSource(source: string, what: string, places: Partial<SecretPlaces> = {}): () => Promise<string> {
+  const { environment, terminal, show, readAwsSecret } = { ...HERE, ...places }
+  const [, kind, place = ""] = /^(prompt$|(?:env|file|secretsmanager):(?=.))(.*)$/s.exec(source) ?? []
+  const from = (name: string, read: () => Promise<string>) => async () => checked(await read(), name)
+  switch (kind) {
+    case "env:":
+      return from("the environment", async () => environment[place] ?? "")
+    case "file:":
+      return from("the file", () => readSecretFile(place))
+    case "secretsmanager:":
+      return from("the secret", () => readAwsSecret(place))
+    case "prompt":
+      return from("the terminal", () => promptSecret(what, terminal, show))
+    default:
+      throw unavailable("a secret comes from env:NAME, file:PATH, secretsmanager:NAME-OR-ARN or prompt")
+  }
 }
 
-async function fromSource(source: string, what: string, here: SecretSurroundings): Promise<string> {
-  if (source === "prompt") return await promptSecret(what, here)
-  const [, kind, rest = ""] = /^(env|file):(.+)$/s.exec(source) ?? []
-  if (kind === "env") {
-    const value = here.environment[rest]
-    if (value === undefined) throw unavailable(`the environment has no ${rest}`)
-    return value
-  }
-  if (kind !== "file") throw unavailable(`a secret's source is env:NAME, file:PATH or prompt, not ${nameOf(source)}`)
-  const text = await readOwnFile(rest, MAX_SECRET_BYTES + 2, "followed")
-  if (text === undefined) throw unavailable(`there is no file ${rest}`)
+async function readSecretFile(path: string): Promise<string> {
+  const text = await readOwnFile(path, MAX_SECRET_BYTES + 2, "followed")
+  if (text === undefined) throw unavailable(`there is no file ${path}`)
+  // An editor's line end is no part of it.
   return text.replace(/\r?\n$/, "")
 }
 
-/** What of a source may be shown: a secret that someone wrote in its place must not reach a log. */
-function nameOf(source: string): string {
-  return /^(?:env|file):/.test(source) || source === "prompt" ? source : "anything else"
+function checked(secret: string, place: string): string {
+  if (secret === "") throw unavailable(`${place} holds no secret`)
+  if (utf8(secret).length > MAX_SECRET_BYTES || secret.includes("\0"))
+    throw unavailable(`what ${place} holds is no secret`)
+  return secret
 }
 
 const ENTER = new Set([0x0a, 0x0d])
@@ -65,7 +82,7 @@ const BACKSPACE = new Set([0x08, 0x7f])
 const ENDED = new Set([0x03, 0x04])
 
 /** Reads one line, in raw mode so that the terminal does not show it; Ctrl-C and Ctrl-D end the asking. */
-async function promptSecret(what: string, { terminal, show }: SecretSurroundings): Promise<string> {
+async function promptSecret(what: string, terminal: Terminal, show: (text: string) => void): Promise<string> {
   if (terminal.isTTY !== true) throw unavailable("there is no terminal to ask at")
   show(`${what}: `)
   terminal.setRawMode(true)

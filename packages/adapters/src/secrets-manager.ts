@@ -14,7 +14,7 @@ const ARN = /^arn:aws[a-z-]*:secretsmanager:([a-z0-9-]+):\d{12}:secret:/
 const answerShape = openObject({ SecretString: string(MAX_SECRET_LENGTH) })
 const refusalShape = openObject({ __type: string(200) })
 
-/** @throws ServiceError PIN_UNREADABLE: there is no such secret, or no right to it; SIGNER_UNAVAILABLE: try again */
+/** @throws ServiceError SECRET_UNAVAILABLE: there is no such secret, or no right to it; SIGNER_UNAVAILABLE: try again */
 export type ReadSecret = (id: string) => Promise<string>
 
 const SECRETS_MANAGER: SignedService = {
@@ -35,7 +35,8 @@ export function openReadSecret(settings: ClientSettings = {}): ReadSecret {
       body: JSON.stringify({ SecretId: id }),
       region: ARN.exec(id)?.[1],
     }).catch((cause: unknown) => {
-      if (cause instanceof RangeError) throw new ServiceError("PIN_UNREADABLE", "Secrets Manager's answer is too long")
+      if (cause instanceof RangeError)
+        throw new ServiceError("SECRET_UNAVAILABLE", "Secrets Manager's answer is too long")
       throw new ServiceError("SIGNER_UNAVAILABLE", "Secrets Manager did not answer", { cause })
     })
     return readAnswer(status, bytes)
@@ -49,9 +50,9 @@ function readAnswer(status: number, bytes: Uint8Array): string {
   try {
     const answer = parseJson(bytes, { maxBytes: MAX_ANSWER_BYTES, maxDepth: 8 })
     if (status === 200) return answerShape(answer, "answer").SecretString
-    throw new ServiceError("PIN_UNREADABLE", `Secrets Manager refuses: ${refusalShape(answer, "refusal").__type}`)
+    throw new ServiceError("SECRET_UNAVAILABLE", `Secrets Manager refuses: ${refusalShape(answer, "refusal").__type}`)
   } catch (error) {
     if (error instanceof ServiceError) throw error
-    throw new ServiceError("PIN_UNREADABLE", `Secrets Manager gave no secret string (${status})`)
+    throw new ServiceError("SECRET_UNAVAILABLE", `Secrets Manager gave no secret string (${status})`)
   }
 }

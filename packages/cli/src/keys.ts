@@ -4,7 +4,7 @@ import { openKey, type TokenAccess } from "@sealwright/adapters/key-homes"
 import { type LocalHome, openLocalHome } from "@sealwright/adapters/local-keys"
 import type { OpenedKey } from "@sealwright/adapters/opened-key"
 import { pinSource } from "@sealwright/adapters/pkcs11/pin-sources"
-import { readSecret } from "@sealwright/adapters/secret-sources"
+import { secretSource } from "@sealwright/adapters/secret-sources"
 import { ERROR_CODES, ServiceError } from "@sealwright/core/errors"
 import type { KeyReference } from "@sealwright/core/ports"
 import { SCHEMES, type SignatureScheme } from "@sealwright/formats/algorithms"
@@ -58,15 +58,15 @@ function tokenAccess(args: Arguments): TokenAccess | undefined {
 }
 
 export function passwordOf(args: Arguments, what: string, option = "password-source"): () => Promise<string> {
-  return () => readSecret(args.text(option) ?? "prompt", what)
+  return () => secretSource(args.text(option) ?? "prompt", what)()
 }
 
 /** A password that something new is encrypted under: typed twice where it is typed. */
 export function newPasswordOf(args: Arguments, what: string): () => Promise<string> {
   const source = args.text("password-source") ?? "prompt"
   return async () => {
-    const password = await readSecret(source, what)
-    if (source === "prompt" && (await readSecret(source, `${what}, again`)) !== password)
+    const password = await secretSource(source, what)()
+    if (source === "prompt" && (await secretSource(source, `${what}, again`)()) !== password)
       throw usage("the two passwords differ", "Type the same password twice.")
     return password
   }

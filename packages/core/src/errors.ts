@@ -296,7 +296,8 @@ export const ERROR_CODES = {
   SECRET_UNAVAILABLE: {
     kind: "denied",
     retry: false,
-    remedy: "Give env:NAME, file:PATH with a file for your eyes alone, or prompt at a terminal.",
+    remedy:
+      "Give env:NAME, file:PATH with a file for your eyes alone, secretsmanager:NAME-OR-ARN, or prompt at a terminal.",
   },
   ALGORITHM_UNSUPPORTED: {
     kind: "caller",
