@@ -1,12 +1,12 @@
 import type { SignatureScheme } from "@sealwright/formats/algorithms"
 import { bytesEqual } from "@sealwright/formats/bytes"
-import { FormatError } from "@sealwright/formats/errors"
 import { numbersOfSerial } from "@sealwright/formats/leaf-serial"
 import { type NotaryJws, parseNotaryJws, type SigningScheme } from "@sealwright/formats/notary-jws"
 import type { Descriptor } from "@sealwright/formats/oci"
 import { ATTRIBUTE, type Certificate, nameAttribute, type PublicKey } from "@sealwright/formats/x509"
 import { EXTENSION, readExtension } from "@sealwright/formats/x509-extensions"
 import { ChainCache } from "./chain-cache.ts"
+import { orMessage } from "./or-message.ts"
 import { type Step, verifySignature } from "./requests.ts"
 import { type SigningTime, signingTimeOf, type TimestampTrust } from "./signing-time.ts"
 import { TIMESTAMP_CODES, type TimestampCode } from "./timestamp.ts"
@@ -203,14 +203,4 @@ function hasOurIdentity(leaf: Certificate): boolean {
 
 function textOf(code: NotaryCode): string {
   return { ...NOTARY_CODES, ...CHAIN_CODES, ...TIMESTAMP_CODES }[code]
-}
-
-/** A decoder's refusal as text; any other error is a fault of this package and passes through. */
-function orMessage<T>(decode: () => T): T | string {
-  try {
-    return decode()
-  } catch (error) {
-    if (error instanceof FormatError) return error.message
-    throw error
-  }
 }

@@ -1,9 +1,9 @@
 import type { HashName } from "@sealwright/formats/algorithms"
 import { bytesEqual } from "@sealwright/formats/bytes"
 import { isNamedSigner, parseTimestampToken, type TimestampToken } from "@sealwright/formats/cms"
-import { FormatError } from "@sealwright/formats/errors"
 import { type Certificate, parseCertificate } from "@sealwright/formats/x509"
 import type { ChainCache } from "./chain-cache.ts"
+import { orMessage } from "./or-message.ts"
 import { digest, type Step, verifySignature } from "./requests.ts"
 import { MAX_PATH, verifyPath } from "./x509-path.ts"
 
@@ -130,14 +130,4 @@ function isIssuerOf(candidate: Certificate, certificate: Certificate): boolean {
   const wanted = certificate.authorityKeyIdentifier?.keyIdentifier
   const keyId = candidate.subjectKeyIdentifier
   return wanted === undefined || keyId === undefined || bytesEqual(wanted, keyId)
-}
-
-/** A decoder's refusal as text; any other error is a fault of this package and passes through. */
-function orMessage<T>(decode: () => T): T | string {
-  try {
-    return decode()
-  } catch (error) {
-    if (error instanceof FormatError) return error.message
-    throw error
-  }
 }

@@ -6,6 +6,7 @@ import { allRoots } from "@sealwright/formats/trust-bundle"
 import { type BundleOutcome, type Freshness, isStale, type OpenedBundle, type RefusedBundle } from "./bundle.ts"
 import type { ChainCache } from "./chain-cache.ts"
 import { decisionEvents } from "./events.ts"
+import { orMessage } from "./or-message.ts"
 import type { Step } from "./requests.ts"
 import { holds, type PolicyChecks, type TrustPolicy } from "./trust-policy.ts"
 import { scopeMatches, scopeRank } from "./trust-store.ts"
@@ -67,7 +68,8 @@ export function* verify(input: VerifyInput): Step<Verdict> {
     conclude(code, [], [fail(check, code, detail)])
 
   if (!isDigest(artifact.digest)) return refuse("artifact", "DIGEST_MALFORMED")
-  const reference = input.reference === undefined ? undefined : readReference(input.reference)
+  const { reference: name } = input
+  const reference = name === undefined ? undefined : orMessage(() => parseReference(name))
   if (typeof reference === "string") return refuse("reference", "REFERENCE_MALFORMED", reference)
   if (reference?.digest !== undefined && reference.digest !== artifact.digest)
     return refuse("reference", "REFERENCE_MISMATCH")
@@ -254,16 +256,6 @@ function isDigest(text: string): boolean {
     return true
   } catch (error) {
     if (error instanceof FormatError) return false
-    throw error
-  }
-}
-
-/** @returns the reference, or why it is none */
-function readReference(text: string): Reference | string {
-  try {
-    return parseReference(text)
-  } catch (error) {
-    if (error instanceof FormatError) return error.message
     throw error
   }
 }
