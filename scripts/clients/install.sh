@@ -9,6 +9,7 @@ set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 root="$(cd "$here/../.." && pwd)"
 clients="$root/.clients"
+layer="$root/layers/pkcs11"
 names=(notation python npm java softhsm tpm2 graphene)
 
 notation_version=1.3.2-2
@@ -37,7 +38,7 @@ stamp() {
     java) echo 17 ;;
     softhsm) echo "${softhsm_packages[*]}" ;;
     tpm2) echo "${tpm2_packages[*]}" ;;
-    graphene) sha256sum <"$here/graphene/package-lock.json" | cut -c1-64 ;;
+    graphene) sha256sum <"$layer/package-lock.json" | cut -c1-64 ;;
   esac
 }
 
@@ -147,18 +148,20 @@ install_tpm2() {
   /usr/bin/python3 -W ignore "$clients/tpm2/usr/bin/tpm2_ptool" --help >/dev/null
 }
 
-# The one package here whose native part is compiled: it needs a C++ compiler, Python and Node's headers. It uses Node-API, so any Node's headers do.
+# What the deployment's layer installs, and the one package here whose native part is compiled: it needs a C++ compiler, Python and Node's headers. It uses Node-API, so any Node's headers do.
 install_graphene() {
   local prefix
   prefix="$(node -p 'require("path").resolve(process.execPath, "../..")')"
   if [ -e "$prefix/include/node/node_api.h" ]; then export npm_config_nodedir="$prefix"; fi
-  cp "$here/graphene/package.json" "$here/graphene/package-lock.json" "$clients/graphene/"
+  cp "$layer/package.json" "$layer/package-lock.json" "$clients/graphene/"
   (cd "$clients/graphene" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && npm rebuild pkcs11js --loglevel=error)
   (cd "$clients/graphene" && node -e 'require("graphene-pk11")')
 }
 
 python_version() { "$clients/python/bin/python" -c "import importlib.metadata as m; print(m.version('$1'))" 2>/dev/null; }
 npm_version() { node -p "require('$clients/npm/node_modules/$1/package.json').version" 2>/dev/null; }
+# Loaded, since a binding that was not compiled has a version too.
+graphene_version() { (cd "$clients/graphene" && node -p 'require("graphene-pk11") && require("graphene-pk11/package.json").version') 2>/dev/null; }
 line() { printf '%-16s %s\n' "$1" "${2:-missing}"; }
 
 print_versions() {
@@ -172,7 +175,7 @@ print_versions() {
   line p11-kit "$(sed -nE 's/.* p11-kit=([^ ]+).*/\1/p' "$clients/softhsm/.installed" 2>/dev/null || true)"
   line tpm2-pkcs11 "$(sed -nE 's/.* libtpm2-pkcs11-1=([^ ]+).*/\1/p' "$clients/tpm2/.installed" 2>/dev/null || true)"
   line dbus-daemon "$(dbus-daemon --version 2>/dev/null | sed -nE '1s/.* ([0-9.]+)$/\1/p' || true)"
-  line graphene-pk11 "$(node -e "require('$clients/graphene/node_modules/graphene-pk11'); console.log(require('$clients/graphene/node_modules/graphene-pk11/package.json').version)" 2>/dev/null || true)"
+  line graphene-pk11 "$(graphene_version || true)"
   line tuf-js "$(node -p "require('$root/node_modules/tuf-js/package.json').version" 2>/dev/null || true)"
 }
 
