@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs"
 import { join } from "node:path"
 import { pathToFileURL } from "node:url"
+import { KEY_PURPOSES } from "@sealwright/core/ports"
 import { describe, expect, test } from "vitest"
 import {
   ACCOUNT,
@@ -112,18 +113,6 @@ const create: Context = { ...requestTags, "kms:KeySpec": "ECC_NIST_P256", "kms:K
 const FIRST = { "s3:if-none-match": "*" }
 const SWAP = { "s3:if-match": "etag" }
 
-const PURPOSES = [
-  "root",
-  "issuer",
-  "held",
-  "timestamp",
-  "tuf-root",
-  "tuf-targets",
-  "tuf-lists",
-  "tuf-registry",
-  "tuf-snapshot",
-  "tuf-timestamp",
-]
 const SIGNS: Readonly<Record<string, readonly string[]>> = {
   sign: ["issuer", "held"],
   records: [],
@@ -138,7 +127,7 @@ describe.skipIf(missing)("IAM as simulated, on the template's own policies (M4, 
   test("each role signs with keys of its purposes and no others", async () => {
     let cases = 0
     for (const [name, purposes] of Object.entries(SIGNS))
-      for (const purpose of PURPOSES) {
+      for (const purpose of KEY_PURPOSES) {
         const expected = purposes.includes(purpose) ? "allowed" : "denied"
         expect([name, purpose, await asFunction(name, sign(purpose))]).toEqual([name, purpose, expected])
         cases++
