@@ -1,4 +1,7 @@
-/** The HTTP API: which function answers which route, in AWS and on one machine alike. IAM authorizes every one (D10, D14), but timestamps where a deployment opens them. */
+/**
+ * The HTTP API: which function answers which route, in AWS and on one machine alike. IAM authorizes every one (D10, D14), but timestamps where a
+ * deployment opens them.
+ */
 export interface ApiRoute {
   readonly method: "GET" | "POST" | "PUT" | "PATCH"
   readonly path: string

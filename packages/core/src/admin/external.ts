@@ -72,8 +72,9 @@ function sameRequest(
 }
 
 /**
- * Takes the certificate that an outside authority gave to a pending issuer, with all above it; a successor then stands by until it takes over. One transaction makes the issuer, removes the request
- * and, for a root that the trust bundle lacks, adds new TUF targets that list it; it joins the open epoch. Safe to repeat with the same chain.
+ * Takes the certificate that an outside authority gave to a pending issuer, with all above it; a successor then stands by until it takes over. One
+ * transaction makes the issuer, removes the request and, for a root that the trust bundle lacks, adds new TUF targets that list it; it joins the
+ * open epoch. Safe to repeat with the same chain.
  * @param chain DER, the issuer's certificate first, the self-signed root last
  * @throws ServiceError ISSUER_UNKNOWN, ALREADY_EXISTS for an issuer that has another certificate, CONTENTION, and as `checkIssuerChain` does
  */

@@ -24,9 +24,10 @@ export interface PublishOutcome {
 }
 
 /**
- * Publishes (D5). Order: end all leases, so that what was signed before is covered by the list (D3), close epoch E, snapshot, stage the plan, commit by compare-and-swap, then sign what was committed and
- * store each signature (the first wins), write immutable objects, read the new set back and verify it as a stranger would, move the CRLs and
- * the dialect trees, move the TUF timestamp last, note it as published. Whatever was left unfinished by a crash is finished first, and what changed since then follows in the same run.
+ * Publishes (D5). Order: end all leases, so that what was signed before is covered by the list (D3), close epoch E, snapshot, stage the plan,
+ * commit by compare-and-swap, then sign what was committed and store each signature (the first wins), write immutable objects, read the new set
+ * back and verify it as a stranger would, move the CRLs and the dialect trees, move the TUF timestamp last, note it as published. Whatever was left
+ * unfinished by a crash is finished first, and what changed since then follows in the same run.
  * @param force publish although nothing changed and nothing is due
  * @throws ServiceError PRECONDITION_REQUIRED, EPOCH_CONFLICT, CLOCK_WENT_BACK, PUBLICATION_MISMATCH, PUBLICATION_UNVERIFIED, SIGNER_UNAVAILABLE
  */
