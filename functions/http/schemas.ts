@@ -162,7 +162,7 @@ export const revocationSchema = v.strictObject({
     v.strictObject({ kind: v.literal("artifact"), digest }),
     v.strictObject({ kind: v.literal("certificate"), thumbprint: v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/)) }),
     v.strictObject({ kind: v.literal("certificate"), signature: v.pipe(v.string(), v.regex(ULID)) }),
-    v.strictObject({ kind: v.literal("issuer"), issuer: slug }),
+    v.strictObject({ kind: v.literal("issuer"), issuer: slug, from: v.optional(time) }),
     v.strictObject({ kind: v.literal("profile"), profile: slug, from: time }),
     v.strictObject({ kind: v.literal("principal"), principal, from: time, until: v.optional(time) }),
   ]),

@@ -56,6 +56,8 @@ function targetOf(target: ReturnType<typeof check<typeof revocationSchema>>["tar
       return target
     case "profile":
       return { ...target, from: dateOf(target.from) }
+    case "issuer":
+      return { ...target, from: target.from === undefined ? undefined : dateOf(target.from) }
     case "principal":
       return {
         ...target,

@@ -261,7 +261,7 @@ const target = (value: object) => ({ target: value })
 const REVOCATIONS: readonly BadRequest[] = [
   { name: "no target", code: "REQUEST_MALFORMED", body: {} },
   { name: "an unknown kind", code: "REQUEST_MALFORMED", body: target({ kind: "key", key: "a" }) },
-  { name: "an unknown member", code: "REQUEST_MALFORMED", body: target({ kind: "issuer", issuer: "ci", from: FROM }) },
+  { name: "an unknown member", code: "REQUEST_MALFORMED", body: target({ kind: "issuer", issuer: "ci", until: FROM }) },
   { name: "a bad digest", code: "DIGEST_INVALID", body: target({ kind: "artifact", digest: "sha256:1" }) },
   {
     name: "an unknown reason",
@@ -273,6 +273,11 @@ const REVOCATIONS: readonly BadRequest[] = [
     name: "an unknown certificate",
     code: "CERTIFICATE_UNKNOWN",
     body: target({ kind: "certificate", thumbprint: "ab".repeat(32) }),
+  },
+  {
+    name: "an issuer from the future on",
+    code: "REQUEST_MALFORMED",
+    body: target({ kind: "issuer", issuer: "ci", from: "2099-01-01T00:00:00Z" }),
   },
   { name: "an unknown issuer", code: "ISSUER_UNKNOWN", body: target({ kind: "issuer", issuer: "nobody" }) },
   {

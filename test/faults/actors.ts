@@ -143,7 +143,7 @@ async function pickTarget(
     case "profile":
       return { kind, profile: "held", from: new Date(world.now) }
     case "issuer":
-      return { kind, issuer: "ci" }
+      return { kind, issuer: "ci", from: ports.random(1)[0] === 0 ? undefined : new Date(world.now) }
     case "certificate": {
       const profiles = await tried(world, "revoker", ports, () => listProfiles(ports.table))
       const held = profiles?.find((profile) => profile.held !== undefined)?.held

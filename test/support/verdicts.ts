@@ -1,4 +1,5 @@
 import { utf8 } from "@sealwright/formats/bytes"
+import { pemEncode } from "@sealwright/formats/pem"
 import {
   BUNDLE_MARKER,
   BUNDLE_TYPE,
@@ -31,7 +32,7 @@ export function openShown(
   return opened
 }
 
-/** What a deployer decides of an image of net-monitor who trusts whatever roots the trust bundle has. */
+/** What a deployer decides of an image of net-monitor who trusts whatever roots the trust bundle has, also for timestamps. */
 export function verdictOf(
   service: ReturnType<typeof createService>,
   envelope: Uint8Array,
@@ -42,6 +43,7 @@ export function verdictOf(
   const policy = {
     trustPolicy: {
       trustStore: [{ trustedRoots: [{ root: NAMES.tufUrl }] }],
+      timestampRoots: trusted.trustBundle.roots.map((root) => pemEncode("CERTIFICATE", root)),
       trustedIdentities: [`${profile}@${NAMES.identityHost}`],
     },
   }

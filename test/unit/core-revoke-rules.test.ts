@@ -90,6 +90,31 @@ describe("merging into what stands (I7)", () => {
     expect(mergeRevocation(standing, revocation({ target: from(-5) }))).toMatchObject({ target: from(-5) })
     expect(mergeRevocation(standing, revocation({ target: from(5), effectiveAt: at(-50) }))).toBeUndefined()
   })
+
+  test("what timestamps spare of an issuer grows less, never more (D7)", () => {
+    const from = (seconds?: number): RevocationTarget => ({
+      kind: "issuer",
+      issuer: "ci",
+      issuerKeyId: "ab".repeat(32),
+      from: seconds === undefined ? undefined : at(seconds),
+    })
+    const standing = revocation({ target: from(0) })
+    expect(mergeRevocation(standing, revocation({ target: from(-5), effectiveAt: at(9) }))).toMatchObject({
+      target: from(-5),
+      effectiveAt: NOW,
+    })
+    expect(mergeRevocation(standing, revocation({ target: from(5), effectiveAt: at(-9) }))).toMatchObject({
+      target: from(0),
+      effectiveAt: at(-9),
+    })
+    expect(mergeRevocation(standing, revocation({ target: from(), reason: "superseded" }))).toMatchObject({
+      target: from(),
+      reason: "keyCompromise",
+    })
+    for (const seconds of [undefined, 0, 5])
+      expect(mergeRevocation(revocation({ target: from() }), revocation({ target: from(seconds) }))).toBeUndefined()
+    expect(mergeRevocation(standing, revocation({ target: from(5) }))).toBeUndefined()
+  })
 })
 
 describe("releasing a hold (R24)", () => {
@@ -115,7 +140,7 @@ describe("names of revocations", () => {
     { ...SIGNATURE, number: 8 },
     { kind: "artifact", digest: digestOf("a") },
     { kind: "certificate", thumbprint: "cd".repeat(32), issuerKeyId: "ab".repeat(32), serialHex: "02" },
-    { kind: "issuer", issuer: "ci", issuerKeyId: "ab".repeat(32) },
+    { kind: "issuer", issuer: "ci", issuerKeyId: "ab".repeat(32), from: undefined },
     { kind: "profile", profile: "release", from: NOW },
     { kind: "principal", principal: PIPELINE, from: NOW, until: undefined },
     { kind: "principal", principal: PIPELINE, from: NOW, until: at(5) },
@@ -149,12 +174,14 @@ describe("times and windows", () => {
     ["a moment that is over", { kind: "principal", principal: PIPELINE, from: at(-5), until: at(-5) }],
     ["a window that is over", { kind: "principal", principal: PIPELINE, from: at(-9), until: at(-1) }],
     ["no window at all", { kind: "issuer", issuer: "ci" }],
+    ["an issuer from now", { kind: "issuer", issuer: "ci", from: NOW }],
   ])("%s is taken", (_name, target) => {
     expect(() => checkWindow(target, NOW)).not.toThrow()
   })
 
   test.each<[string, RevocationRequestTarget]>([
     ["a profile from tomorrow", { kind: "profile", profile: "a", from: at(86_400) }],
+    ["an issuer from tomorrow", { kind: "issuer", issuer: "ci", from: at(1) }],
     ["a principal from tomorrow", { kind: "principal", principal: PIPELINE, from: at(1), until: undefined }],
     ["an end before its start", { kind: "principal", principal: PIPELINE, from: at(-5), until: at(-6) }],
     ["an end that is now", { kind: "principal", principal: PIPELINE, from: at(-5), until: NOW }],

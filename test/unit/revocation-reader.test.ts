@@ -42,6 +42,7 @@ const query: RevocationQuery = {
   thumbprints: ["00".repeat(32)],
   artifact: `sha256:${"00".repeat(32)}`,
   signedAt: madeAt(-10),
+  stampedBy: undefined,
   now: NOW,
   maxStaleSec: 60,
 }

@@ -236,7 +236,13 @@ export type RevocationTarget =
       readonly issuerKeyId: string
       readonly serialHex: string
     }
-  | { readonly kind: "issuer"; readonly issuer: string; readonly issuerKeyId: string }
+  | {
+      readonly kind: "issuer"
+      readonly issuer: string
+      readonly issuerKeyId: string
+      /** our verifier spares what a timestamp authority had seen before; undefined: nothing is spared */
+      readonly from: Date | undefined
+    }
   | { readonly kind: "profile"; readonly profile: string; readonly from: Date }
   | { readonly kind: "principal"; readonly principal: string; readonly from: Date; readonly until: Date | undefined }
 

@@ -17,7 +17,8 @@ export interface Revoked {
 export type RevocationRule = Revoked &
   (
     | { readonly kind: "profile"; readonly profile: string; readonly from: Date }
-    | { readonly kind: "issuer"; readonly issuerKeyId: string }
+    /** `from`: what a timestamp proves to be older is spared; without, nothing is */
+    | { readonly kind: "issuer"; readonly issuerKeyId: string; readonly from?: Date }
     | ({ readonly kind: "certificate"; readonly thumbprint: string } & Partial<CertificateName>)
   )
 
@@ -92,7 +93,12 @@ function ruleJson(rule: RevocationRule): JsonObject {
     case "profile":
       return { kind: rule.kind, profile: rule.profile, from: formatTime(rule.from), ...revokedJson(rule) }
     case "issuer":
-      return { kind: rule.kind, issuer: rule.issuerKeyId, ...revokedJson(rule) }
+      return {
+        kind: rule.kind,
+        issuer: rule.issuerKeyId,
+        ...(rule.from && { from: formatTime(rule.from) }),
+        ...revokedJson(rule),
+      }
     case "certificate":
       return { kind: rule.kind, thumbprint: rule.thumbprint, ...certificateNameJson(rule), ...revokedJson(rule) }
   }
@@ -147,7 +153,10 @@ const issuerNumbers: Reader<IssuerNumbers> = (value, at) => {
 const RULES: { readonly [Kind in RevocationRule["kind"]]: Reader<RevocationRule> } = {
   profile: object({ kind: oneOf("profile"), profile: string(48), from: time, ...revokedMembers }),
   issuer: (value, at) => {
-    const { issuer, ...rest } = object({ kind: oneOf("issuer"), issuer: hex64, ...revokedMembers })(value, at)
+    const { issuer, ...rest } = object({ kind: oneOf("issuer"), issuer: hex64, ...revokedMembers }, { from: time })(
+      value,
+      at,
+    )
     return { ...rest, issuerKeyId: issuer }
   },
   certificate: (value, at) => {

@@ -23,6 +23,8 @@ export interface RevocationQuery {
    * newer than the list
    */
   readonly signedAt: { readonly earliest: Date; readonly latest: Date } | undefined
+  /** by when a timestamp authority had seen it at the latest; undefined without a good timestamp */
+  readonly stampedBy: Date | undefined
   readonly now: Date
   /** how old the list may be */
   readonly maxStaleSec: number
@@ -91,7 +93,8 @@ function revokedBy(list: RevocationList, query: RevocationQuery): RevocationAnsw
   const rescinded = numbers?.revoked.get(query.number)
   if (rescinded !== undefined) return answer(rescinded, "signature")
   for (const rule of list.rules) {
-    if (rule.kind === "issuer" && rule.issuerKeyId === query.issuerKeyId) return answer(rule, "issuer")
+    if (rule.kind === "issuer" && rule.issuerKeyId === query.issuerKeyId && !spares(rule, query.stampedBy))
+      return answer(rule, "issuer")
     if (rule.kind === "certificate" && namesCertificate(rule, query)) return answer(rule, "certificate")
     if (rule.kind === "profile" && rule.profile === query.profile && notBefore(query.signedAt?.latest, rule.from))
       return answer(rule, "profile")
@@ -110,6 +113,11 @@ function namesCertificate(
 
 function answer({ reason, at }: Revoked, by: RevokedBy): RevocationAnswer {
   return { status: "revoked", reason, at, by }
+}
+
+/** Who has an issuer's key writes any signing time; the authority's key is another, so its time alone can spare a signature (D7). */
+function spares({ from }: Extract<RevocationRule, { kind: "issuer" }>, stampedBy: Date | undefined): boolean {
+  return from !== undefined && stampedBy !== undefined && stampedBy.getTime() < from.getTime()
 }
 
 /** An unproven time may be any time. */

@@ -262,6 +262,7 @@ function* revocationOf(
     profile,
     artifact: artifact.digest,
     signedAt: proven.proven,
+    stampedBy: proven.proven?.timestamp?.latest,
     now,
     maxStaleSec,
   })

@@ -19,17 +19,19 @@ export const revoke: Command = {
   name: "revoke",
   summary: "revoke signatures, artifacts, certificates, profiles, principals",
   help: `
-Usage: sealwright revoke (--signature ID | --artifact DIGEST | --certificate SHA256 | --certificate-of ID | --issuer NAME |
+Usage: sealwright revoke (--signature ID | --artifact DIGEST | --certificate SHA256 | --certificate-of ID | --issuer NAME [--from TIME] |
          --profile NAME --from TIME | --principal ARN --from TIME [--until TIME])
          [--reason keyCompromise] [--comment TEXT] [--effective TIME] [--wait]
 
 Answers once the revocation is durable, with the publication that will carry it and when that is due; --wait waits for it (exit 0 either way;
 with --wait, exit 3 when it is not published within 25 seconds). Asking again for the same is safe. Reasons are those of RFC 5280; only a
 certificateHold can be released. --certificate-of revokes the certificate that a signature was made under: all signatures of its batch.
+--issuer with --from spares, in our own verifier, what a timestamp authority proves to be older; stock clients refuse all of the issuer's.
 
 Examples:
   sealwright revoke --signature 01JD3Y0V6ZV4Q6D8W9X4K2M7RT --reason keyCompromise --wait
   sealwright revoke --artifact sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 --comment "backdoored dependency"
+  sealwright revoke --issuer ci-2026 --from 2026-11-20T22:00:00Z --reason cACompromise
   sealwright revoke --principal arn:aws:iam::111122223333:role/pipeline --from 2026-11-20T22:00:00Z
 `,
   options: {
@@ -100,6 +102,10 @@ function targetOf(args: Arguments): JsonObject {
       return { kind, thumbprint: value }
     case "certificate-of":
       return { kind: "certificate", signature: value }
+    case "issuer": {
+      const from = args.text("from")
+      return { kind, issuer: value, ...(from !== undefined && { from }) }
+    }
     case "profile":
       return { kind, profile: value, from: args.required("from") }
     case "principal": {

@@ -178,7 +178,20 @@ function checkCarried(
     for (const name of expectedNames(revocation, facts))
       if (!names.has(name) && !(epoch < revocation.epoch && releasedThen.has(name)))
         report({ code: "REVOCATION_UNPUBLISHED", subject: `epoch ${epoch}`, detail: `${revocation.id} (${name})` })
+    const [name = ""] = expectedNames(revocation, facts)
+    const rule = revocation.epoch > epoch ? undefined : list.rules.find((one) => ruleName(one) === name)
+    if (rule !== undefined && reachOf(rule) > reachOf(revocation.target))
+      report({
+        code: "REVOCATION_UNPUBLISHED",
+        subject: `epoch ${epoch}`,
+        detail: `${revocation.id} counts from too late a time`,
+      })
   }
+}
+
+/** From when on a rule counts, in milliseconds since 1970; below every time when it counts for all. */
+function reachOf(from: object): number {
+  return "from" in from && from.from !== undefined ? new Date(from.from as string | Date).getTime() : -Infinity
 }
 
 /** A principal that was listed again and revoked again reaches further; its newest reach binds from its newest acknowledgement on. */

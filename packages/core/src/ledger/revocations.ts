@@ -48,7 +48,12 @@ function targetFrom(attributes: Attributes): RevocationTarget {
         serialHex: attributes.text("serialHex"),
       }
     case "issuer":
-      return { kind, issuer: attributes.text("issuer"), issuerKeyId: attributes.text("issuerKeyId") }
+      return {
+        kind,
+        issuer: attributes.text("issuer"),
+        issuerKeyId: attributes.text("issuerKeyId"),
+        from: attributes.optionalDate("from"),
+      }
     case "profile":
       return { kind, profile: attributes.text("profile"), from: attributes.date("from") }
     case "principal":

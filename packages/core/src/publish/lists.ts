@@ -63,7 +63,14 @@ function ruleOf(revocation: Revocation): RevocationRule[] {
     case "profile":
       return [{ kind: "profile", profile: target.profile, from: target.from, ...revoked(revocation) }]
     case "issuer":
-      return [{ kind: "issuer", issuerKeyId: target.issuerKeyId, ...revoked(revocation) }]
+      return [
+        {
+          kind: "issuer",
+          issuerKeyId: target.issuerKeyId,
+          ...(target.from && { from: target.from }),
+          ...revoked(revocation),
+        },
+      ]
     case "certificate":
       return [
         {

@@ -150,7 +150,7 @@ async function resolve(ports: RevokePorts, target: RevocationRequestTarget): Pro
         : await resolveCertificate(ports, target.thumbprint)
     case "issuer": {
       const issuer = await readIssuer(ports.table, target.issuer)
-      return { ...target, issuerKeyId: issuer.issuerKeyId }
+      return { ...target, issuerKeyId: issuer.issuerKeyId, from: target.from }
     }
     case "profile":
       await readProfile(ports.table, target.profile)
@@ -176,7 +176,8 @@ async function resolveCertificate(ports: RevokePorts, thumbprint: string): Promi
   const issuers = await listIssuers(ports.table)
   const matches = (der: Uint8Array) => hexEncode(ports.digest("sha256", der)) === thumbprint
   const issuer = issuers.find(({ certificate }) => matches(certificate))
-  if (issuer !== undefined) return { kind: "issuer", issuer: issuer.name, issuerKeyId: issuer.issuerKeyId }
+  if (issuer !== undefined)
+    return { kind: "issuer", issuer: issuer.name, issuerKeyId: issuer.issuerKeyId, from: undefined }
   const certified = (certificate: Uint8Array, issuerKeyId: string): RevocationTarget => ({
     kind: "certificate",
     thumbprint,

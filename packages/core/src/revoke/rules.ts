@@ -10,13 +10,13 @@ export type RevocationRequestTarget =
   | { readonly kind: "certificate"; readonly thumbprint: string }
   /** the certificate that this signature was made under, with all other signatures under it */
   | { readonly kind: "certificate"; readonly signature: string }
-  | { readonly kind: "issuer"; readonly issuer: string }
+  | { readonly kind: "issuer"; readonly issuer: string; readonly from?: Date | undefined }
   | { readonly kind: "profile"; readonly profile: string; readonly from: Date }
   | { readonly kind: "principal"; readonly principal: string; readonly from: Date; readonly until: Date | undefined }
 
 /**
  * Names a revocation by its target, so that the same target is the same revocation, whoever asks and however often.
- * A profile's start is not part of its name: it may move earlier.
+ * From when a profile or an issuer is revoked is not part of its name: it may move earlier.
  */
 export function revocationId(digest: Digest, target: RevocationTarget): string {
   return `rev-${hexEncode(digest("sha256", utf8(targetName(target)))).slice(0, 32)}`
@@ -51,6 +51,7 @@ export function mergeRevocation(standing: Revocation | undefined, asked: Revocat
   if (standing.released) return asked
   if (standing.reason !== "certificateHold" && asked.reason === "certificateHold")
     throw new ServiceError("REVOCATION_FINAL", `${standing.id} is final and can't become a hold`)
+  if (asked.target.kind === "issuer" && standing.target.kind === "issuer") return mergeIssuers(standing, asked)
   const earlier = startOf(asked) < startOf(standing)
   const final = standing.reason === "certificateHold" && asked.reason !== "certificateHold"
   if (!earlier && !final) return undefined
@@ -61,6 +62,24 @@ export function mergeRevocation(standing: Revocation | undefined, asked: Revocat
     effectiveAt: from.effectiveAt,
     target: from.target,
   }
+}
+
+/** Two times may move earlier, each by itself: from when on it counts, and up to when timestamps spare a signature. */
+function mergeIssuers(standing: Revocation, asked: Revocation): Revocation | undefined {
+  const wider = spareEnd(asked) < spareEnd(standing)
+  const earlier = asked.effectiveAt < standing.effectiveAt
+  if (!wider && !earlier) return undefined
+  return {
+    ...asked,
+    reason: standing.reason,
+    effectiveAt: earlier ? asked.effectiveAt : standing.effectiveAt,
+    target: wider ? asked.target : standing.target,
+  }
+}
+
+/** Milliseconds since 1970; below every time when nothing is spared. */
+function spareEnd({ target }: Revocation): number {
+  return target.kind === "issuer" && target.from !== undefined ? target.from.getTime() : Number.NEGATIVE_INFINITY
 }
 
 function startOf(revocation: Revocation): number {
@@ -86,8 +105,9 @@ export function effectiveTime(asked: Date | undefined, now: Date): Date {
 
 /** @throws ServiceError REQUEST_MALFORMED for a window that ends before it begins or is not over */
 export function checkWindow(target: RevocationRequestTarget, now: Date): void {
-  if (target.kind !== "profile" && target.kind !== "principal") return
-  if (target.from.getTime() > now.getTime()) throw new ServiceError("REQUEST_MALFORMED", "`from` lies in the future")
+  if (target.kind !== "profile" && target.kind !== "principal" && target.kind !== "issuer") return
+  if (target.from !== undefined && target.from.getTime() > now.getTime())
+    throw new ServiceError("REQUEST_MALFORMED", "`from` lies in the future")
   if (target.kind !== "principal" || target.until === undefined) return
   if (target.until.getTime() < target.from.getTime() || target.until.getTime() >= now.getTime())
     throw new ServiceError("REQUEST_MALFORMED", "`until` lies before `from` or is not in the past")
