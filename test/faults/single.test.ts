@@ -5,6 +5,11 @@ import { createProfile, rotateProfile, suspendProfile } from "@sealwright/core/a
 import { retireRoot, rotateRoot } from "@sealwright/core/admin/roots"
 import { activateSuccessor, rotateIssuer } from "@sealwright/core/admin/rotation"
 import { isServiceError } from "@sealwright/core/errors"
+import { acceptJob, cancelJob } from "@sealwright/core/jobs/accept"
+import { jobResults, readJob } from "@sealwright/core/jobs/read"
+import { SLOT_SEC } from "@sealwright/core/jobs/slot"
+import { workJobs } from "@sealwright/core/jobs/work"
+import { openJobs } from "@sealwright/core/ledger/jobs"
 import type { Item } from "@sealwright/core/ports"
 import { publish } from "@sealwright/core/publish/flow"
 import { revoke } from "@sealwright/core/revoke/flow"
@@ -41,6 +46,28 @@ const revoking =
       world.promised.push({ name: targetName(revocation.target), epoch: revocation.epoch })
   }
 
+/** The whole of a job: asked for, worked on, and again until it is done. Whoever was claimed by a dead worker comes free in time. */
+const batching =
+  (seeds: readonly string[], refused: readonly string[], cancelled = false): Act =>
+  async (ports, world) => {
+    const request = { ...signRequest(seeds), idempotencyKey: "job", requestDigest: digestOf("job").slice(7) }
+    const { job } = await acceptJob(ports, request)
+    if (cancelled) await cancelJob(ports, { profile: "release", id: job.id, principal: PIPELINE, requestId: "cancel" })
+    const working = { ...ports, pause: async () => undefined }
+    for (let run = 0; run < 3 && (await openJobs(ports.table)).length > 0; run++) {
+      world.pass(SLOT_SEC)
+      const { unexpected } = await workJobs(working, { lanes: 2, until: new Date(world.now.getTime() + 60_000) })
+      for (const error of unexpected) world.fail(`worker: ${error.stack}`)
+    }
+    const done = await readJob(ports.table, "release", job.id)
+    if (done.finishedAt === undefined) throw unavailable({ port: "table", name: "unfinished job", writes: true })
+    const { results } = await jobResults(ports.table, done, 0, 1000)
+    for (const result of results) {
+      const expected = cancelled || refused.some((seed) => digestOf(seed) === result.digest)
+      if ("signature" in result === expected) world.fail(`${result.digest} ended as ${JSON.stringify(result)}`)
+    }
+  }
+
 const many = Array.from({ length: 23 }, (_, i) => `many-${i}`)
 const ACTS: Readonly<Record<string, Act>> = {
   "set up": async (ports) => {
@@ -52,6 +79,22 @@ const ACTS: Readonly<Record<string, Act>> = {
   sign: signing(signRequest(["one"], { idempotencyKey: "one" })),
   "sign with a held key": signing({ ...signRequest(["one"], { idempotencyKey: "held" }), profile: "held" }),
   "sign a batch of two transactions": signing(signRequest(many, { idempotencyKey: "many" })),
+  "sign a job of two chunks": batching(
+    Array.from({ length: 85 }, (_, i) => `job-${i}`),
+    [],
+  ),
+  "sign a job of one subject": batching(["alone"], []),
+  "sign a job with a denied artifact": async (ports, world) => {
+    await revoke(ports, {
+      target: { kind: "artifact", digest: digestOf("denied") },
+      reason: "keyCompromise",
+      comment: "",
+      effectiveAt: undefined,
+      ...ADMIN,
+    })
+    await batching(["allowed", "denied"], ["denied"])(ports, world)
+  },
+  "cancel a job": batching(["c1", "c2"], [], true),
   suspend: async (ports, world) => {
     await suspendProfile(ports, "release", ADMIN)
     world.suspended.add("release")

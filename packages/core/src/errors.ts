@@ -11,7 +11,8 @@ export const ERROR_CODES = {
   REQUEST_TOO_LARGE: {
     kind: "caller",
     retry: false,
-    remedy: "Send fewer or smaller subjects: at most 100 and 256 KiB a request.",
+    remedy:
+      "Send fewer or smaller subjects: at most 100 and 256 KiB a request, 10,000 and 4 MiB with `Prefer: respond-async`.",
   },
   DIGEST_INVALID: {
     kind: "caller",
@@ -34,6 +35,11 @@ export const ERROR_CODES = {
     retry: false,
     remedy: "Ask for an expiry after now and within what the profile allows.",
   },
+  IDEMPOTENCY_KEY_REQUIRED: {
+    kind: "caller",
+    retry: false,
+    remedy: "Send an Idempotency-Key with a request that prefers respond-async: a retry then finds its job.",
+  },
   PRECONDITION_REQUIRED: {
     kind: "caller",
     retry: false,
@@ -50,6 +56,12 @@ export const ERROR_CODES = {
     remedy: "Check the issuer's name with `sealwright issuer list`, or create it.",
   },
   SIGNATURE_UNKNOWN: { kind: "missing", retry: false, remedy: "Check the signature's id, or look it up by digest." },
+  JOB_UNKNOWN: {
+    kind: "missing",
+    retry: false,
+    remedy:
+      "List the profile's jobs; results are kept for 30 days, and signatures can be looked up by digest for ever.",
+  },
   REVOCATION_UNKNOWN: { kind: "missing", retry: false, remedy: "List revocations to find the id." },
   CERTIFICATE_UNKNOWN: {
     kind: "missing",
@@ -88,6 +100,16 @@ export const ERROR_CODES = {
     kind: "denied",
     retry: false,
     remedy: "This artifact has 1,000 signatures already: use one of them.",
+  },
+  JOB_CANCELLED: {
+    kind: "denied",
+    retry: false,
+    remedy: "The job was cancelled before this subject was signed: send it anew, with a fresh key.",
+  },
+  JOB_OVERDUE: {
+    kind: "denied",
+    retry: false,
+    remedy: "The job was not finished within seven days: see why nothing was signed, then send the subject anew.",
   },
   ROOT_ISSUER_REFUSED: {
     kind: "denied",
@@ -187,6 +209,12 @@ export const ERROR_CODES = {
     retry: false,
     remedy: "This Idempotency-Key was used with another request body: use a fresh key.",
   },
+  JOBS_CROWDED: {
+    kind: "conflict",
+    retry: true,
+    remedy: "The profile has 20 unfinished jobs: wait until one is done, or cancel one.",
+  },
+  JOB_FINISHED: { kind: "conflict", retry: false, remedy: "The job is done: read its results." },
   ALREADY_EXISTS: {
     kind: "conflict",
     retry: false,

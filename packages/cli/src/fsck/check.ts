@@ -1,5 +1,6 @@
 import { runSync } from "@sealwright/verifier/node-crypto"
 import type { Step } from "@sealwright/verifier/requests"
+import { checkJobs } from "./jobs.ts"
 import { checkLedger } from "./ledger.ts"
 import { checkPublication } from "./publication.ts"
 import { type Dump, type Finding, Items } from "./state.ts"
@@ -20,6 +21,7 @@ export function fsck(dump: Dump, run: Run = runSync): FsckResult {
   const report = (finding: Finding) => void findings.push(finding)
   const items = new Items(dump.items, report)
   const facts = checkLedger(items, run, report)
+  checkJobs(items, facts.records, report)
   checkPublication(items, dump, facts, run, report)
   return { findings, records: facts.records.size }
 }

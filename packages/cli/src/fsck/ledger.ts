@@ -3,7 +3,7 @@ import { verifyNotaryEnvelope } from "@sealwright/verifier/notary"
 import type { Step } from "@sealwright/verifier/requests"
 import type { Finding, Items, StoredItem, StoredValue } from "./state.ts"
 
-type Report = (finding: Finding) => void
+export type Report = (finding: Finding) => void
 type Run = <T>(step: Step<T>) => T
 
 /** A record as fsck needs it. */

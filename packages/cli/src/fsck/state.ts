@@ -32,6 +32,7 @@ export const FSCK_CODES = {
   ARTIFACT_LIST_WRONG: "an artifact's item does not list exactly its records",
   INBOX_MISSING: "a record has not reached the log's inbox (I6)",
   IDEMPOTENCY_WRONG: "an idempotency key names no record, or one of another request (I5)",
+  JOB_WRONG: "a job's counts, its subjects, their outcomes and what was signed for it contradict each other (I5)",
   DENIAL_MISSING: "an artifact is revoked and could still be signed",
   HEAD_WRONG: "the publication head contradicts itself or what is published (I3)",
   PUBLICATION_INVALID: "what is published does not verify together (I3)",

@@ -45,6 +45,13 @@ export const keys = {
   publication: { pk: "publication", sk: "head" },
   epoch: (epoch: number): Key => ({ pk: "epochs", sk: padNumber(epoch) }),
   audit: (day: string, id: string): Key => ({ pk: `audit#${day}`, sk: id }),
+  job: (profile: string, id: string): Key => ({ pk: `jobs#${profile}`, sk: id }),
+  /** a part of a job's subjects, and later what became of them */
+  jobChunk: (id: string, index: number): Key => ({ pk: `job#${id}`, sk: padNumber(index) }),
+  /** stands until the job is finished */
+  openJob: (profile: string, id: string): Key => ({ pk: "open-jobs", sk: `${profile}#${id}` }),
+  /** who works on jobs; one at a time, so that the whole deployment has one pace */
+  batchWorker: { pk: "batch-worker", sk: "slot" },
 } as const
 
 /** Every item of a partition, read consistently, page by page. */
