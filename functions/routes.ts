@@ -8,7 +8,7 @@ export interface ApiRoute {
   readonly functionName: FunctionName
 }
 
-export const FUNCTION_NAMES = ["sign", "records", "revoke", "admin", "publish", "crl", "timestamp"] as const
+export const FUNCTION_NAMES = ["sign", "records", "revoke", "admin", "publish", "crl", "timestamp", "batch"] as const
 export type FunctionName = (typeof FUNCTION_NAMES)[number]
 
 const route = (functionName: FunctionName, method: ApiRoute["method"], ...paths: readonly string[]): ApiRoute[] =>
@@ -18,7 +18,7 @@ const route = (functionName: FunctionName, method: ApiRoute["method"], ...paths:
 export const TIMESTAMP_ROUTE: ApiRoute = { method: "POST", path: "/v1/timestamp", functionName: "timestamp" }
 
 export const ROUTES: readonly ApiRoute[] = [
-  ...route("sign", "POST", "/v1/profiles/{profile}/signatures"),
+  ...route("sign", "POST", "/v1/profiles/{profile}/signatures", "/v1/profiles/{profile}/jobs/{id}/cancel"),
   ...route(
     "records",
     "GET",
@@ -39,6 +39,9 @@ export const ROUTES: readonly ApiRoute[] = [
     "/v1/status",
     "/v1/trees/notation",
     "/v1/profiles/{profile}/foreign-signatures",
+    "/v1/profiles/{profile}/jobs",
+    "/v1/profiles/{profile}/jobs/{id}",
+    "/v1/profiles/{profile}/jobs/{id}/results",
   ),
   ...route("records", "POST", "/v1/profiles/{profile}/foreign-signatures"),
   ...route("revoke", "POST", "/v1/revocations", "/v1/revocations/{id}/release"),

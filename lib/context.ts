@@ -12,6 +12,8 @@ export interface ContextSettings {
   /** requests per second that anyone may send; undefined: IAM */
   readonly openTimestamps?: number
   readonly timestampPolicy?: string
+  /** key operations a second that batch jobs may use */
+  readonly batchRate?: number
 }
 
 /**
@@ -40,6 +42,9 @@ export function readContext(read: (name: string) => unknown): ContextSettings {
   if (rate !== undefined && !/^[1-9][0-9]{0,3}$/.test(rate))
     throw new TypeError("context openTimestamps: expected requests per second, 1 to 9999")
   const timestampPolicy = text("timestampPolicy")
+  const batchRate = text("batchRate")
+  if (batchRate !== undefined && !/^(?:[1-9][0-9]{1,3}|10000)$/.test(batchRate))
+    throw new TypeError("context batchRate: expected key operations per second, 10 to 10000")
   if (hosts.length > 0 !== (certificateArn !== undefined))
     throw new TypeError("context hosts and certificateArn: give both or none")
   return {
@@ -54,5 +59,6 @@ export function readContext(read: (name: string) => unknown): ContextSettings {
     ...(alarmTopicArn !== undefined && { alarmTopicArn }),
     ...(rate !== undefined && { openTimestamps: Number(rate) }),
     ...(timestampPolicy !== undefined && { timestampPolicy }),
+    ...(batchRate !== undefined && { batchRate: Number(batchRate) }),
   }
 }

@@ -37,6 +37,8 @@ const STATEMENTS: Record<Role, Principal["statements"]> = {
       "GET/v1/profiles/*/foreign-signatures",
       "POST/v1/profiles/*/signatures",
       "GET/v1/profiles/*/signatures*",
+      "GET/v1/profiles/*/jobs*",
+      "POST/v1/profiles/*/jobs/*/cancel",
       "GET/v1/profiles",
       "GET/v1/profiles/*",
       "POST/v1/timestamp",

@@ -22,7 +22,7 @@ const TABLE = "sealwright"
 const BUCKET = "sealwright-published"
 const STACK = "sealwright"
 const TIMESTAMP_POLICY = "1.2.840.113556.1.8000.2554.6102.11502.31703.19761.46538.5871777.6203004"
-const PUBLISH_EVERY_SEC = 60
+const SCHEDULE_SEC = 60
 const TIMEOUT_SEC: Record<FunctionName, number> = {
   sign: 29,
   records: 29,
@@ -31,6 +31,7 @@ const TIMEOUT_SEC: Record<FunctionName, number> = {
   publish: 60,
   crl: 60,
   timestamp: 29,
+  batch: 900,
 }
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 
@@ -141,7 +142,8 @@ export async function startService(options: LocalServiceOptions): Promise<LocalS
     read: async (key) => s3.read(BUCKET, key),
   })
   const schedule = createSchedule(functions.invoke, (name, failure) => log(`[${name}] ${failure}`))
-  if (options.schedule !== false) schedule.every(PUBLISH_EVERY_SEC, "publish", JSON.stringify({ schedule: true }))
+  if (options.schedule !== false)
+    for (const name of ["publish", "batch"]) schedule.every(SCHEDULE_SEC, name, JSON.stringify({ schedule: true }))
 
   return {
     apiUrl: api.url,
@@ -184,6 +186,8 @@ function environmentOf(
     SEALWRIGHT_CRL_FUNCTION: "crl",
     SEALWRIGHT_TIMESTAMP_FUNCTION: "timestamp",
     SEALWRIGHT_TIMESTAMP_POLICY: TIMESTAMP_POLICY,
+    SEALWRIGHT_BATCH_FUNCTION: "batch",
+    SEALWRIGHT_BATCH_RATE: "500",
     SEALWRIGHT_KEY_POLICY: JSON.stringify({
       Version: "2012-10-17",
       Statement: [

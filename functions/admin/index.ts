@@ -43,7 +43,7 @@ import {
 } from "../http/schemas.ts"
 import { readSettings, readTokenSettings } from "../http/settings.ts"
 import { deploymentView, issuerView, profileView, timestampAuthorityView } from "../http/views.ts"
-import { wakePublisher } from "../http/wake-publisher.ts"
+import { wake } from "../http/wake.ts"
 
 const settings = readSettings(process.env, "table", "stack", "keyPolicy", "publishFunction")
 const table = openDynamoTable(settings.table)
@@ -142,7 +142,7 @@ export const handler = middy<ApiEvent, Reply>()
     const route = routes[event.routeKey]
     if (route === undefined) throw new ServiceError("REQUEST_MALFORMED", `no route ${event.routeKey}`)
     const answer = await route(event, actor)
-    await wakePublisher(invoke, settings.publishFunction)
+    await wake(invoke, settings.publishFunction)
     return answer
   })
 

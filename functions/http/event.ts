@@ -38,22 +38,28 @@ export function callerOf(event: ApiEvent): Actor {
 }
 
 /** @throws ServiceError REQUEST_TOO_LARGE, REQUEST_MALFORMED */
-export function bodyOf(event: ApiEvent): JsonValue {
+export function bodyOf(event: ApiEvent, maxBytes = MAX_BODY_BYTES): JsonValue {
   const { body } = event
   if (body === undefined || body === "") throw new ServiceError("REQUEST_MALFORMED", "the request has no body")
-  if (body.length > (MAX_BODY_BYTES * 4) / 3 + 4) throw tooLarge()
+  if (body.length > (maxBytes * 4) / 3 + 4) throw tooLarge(maxBytes)
   try {
     const bytes = event.isBase64Encoded ? base64Decode(body) : utf8(body)
-    if (bytes.length > MAX_BODY_BYTES) throw tooLarge()
-    return parseJson(bytes, { maxBytes: MAX_BODY_BYTES, maxDepth: MAX_DEPTH })
+    if (bytes.length > maxBytes) throw tooLarge(maxBytes)
+    return parseJson(bytes, { maxBytes, maxDepth: MAX_DEPTH })
   } catch (error) {
     if (error instanceof FormatError) throw new ServiceError("REQUEST_MALFORMED", error.message, { cause: error })
     throw error
   }
 }
 
-function tooLarge(): ServiceError {
-  return new ServiceError("REQUEST_TOO_LARGE", `a body of more than ${MAX_BODY_BYTES} bytes`)
+function tooLarge(maxBytes: number): ServiceError {
+  return new ServiceError("REQUEST_TOO_LARGE", `a body of more than ${maxBytes} bytes`)
+}
+
+/** Whether the caller would rather be answered before the work is done (RFC 7240 §4.1). */
+export function prefersAsync(event: ApiEvent): boolean {
+  const preferences = event.headers.prefer?.split(",") ?? []
+  return preferences.some((one) => one.split(";")[0]?.trim().toLowerCase() === "respond-async")
 }
 
 /** Lower-case hex SHA-256 of the body as a value, so that white space and member order don't matter. */

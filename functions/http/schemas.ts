@@ -1,4 +1,5 @@
 import { ServiceError } from "@sealwright/core/errors"
+import { MAX_JOB_SUBJECTS } from "@sealwright/core/jobs/rules"
 import { CRL_REASONS, KEY_MODES, TIMESTAMP_MODES } from "@sealwright/core/model"
 import { SLUG, ULID } from "@sealwright/core/names"
 import { MAX_FOREIGN_ENVELOPE_BYTES } from "@sealwright/core/records/foreign"
@@ -41,6 +42,12 @@ export const signOneSchema = v.strictObject({ ...subjectEntry, expiresAt: v.opti
 
 export const signBatchSchema = v.strictObject({
   subjects: v.pipe(v.array(v.strictObject(subjectEntry)), v.minLength(1), v.maxLength(MAX_SUBJECTS)),
+  expiresAt: v.optional(time),
+})
+
+/** With `Prefer: respond-async`. */
+export const signJobSchema = v.strictObject({
+  subjects: v.pipe(v.array(v.strictObject(subjectEntry)), v.minLength(1), v.maxLength(MAX_JOB_SUBJECTS)),
   expiresAt: v.optional(time),
 })
 

@@ -9,6 +9,9 @@ export interface Settings {
   readonly publishFunction: string
   readonly crlFunction: string
   readonly timestampFunction: string
+  readonly batchFunction: string
+  /** key operations a second that batches may use, in digits */
+  readonly batchRate: string
   /** policy of keys made at run time, JSON */
   readonly keyPolicy: string
   /** the only policy of the timestamp authority, dotted */
@@ -22,6 +25,8 @@ const VARIABLES = {
   publishFunction: "SEALWRIGHT_PUBLISH_FUNCTION",
   crlFunction: "SEALWRIGHT_CRL_FUNCTION",
   timestampFunction: "SEALWRIGHT_TIMESTAMP_FUNCTION",
+  batchFunction: "SEALWRIGHT_BATCH_FUNCTION",
+  batchRate: "SEALWRIGHT_BATCH_RATE",
   keyPolicy: "SEALWRIGHT_KEY_POLICY",
   timestampPolicy: "SEALWRIGHT_TIMESTAMP_POLICY",
 } as const satisfies Record<keyof Settings, string>

@@ -1,3 +1,4 @@
+import { type Job, jobProgress, jobState } from "@sealwright/core/jobs/rules"
 import type {
   AuditEntry,
   Deployment,
@@ -148,6 +149,28 @@ export function statusView({ head, expiries, issuers, pending, level }: Status) 
     expiries: expiries.map((expiry) => ({ ...expiry, at: formatTime(expiry.at) })),
     issuers,
     pending: pending.map(({ name, createdAt }) => ({ name, createdAt: formatTime(createdAt) })),
+  }
+}
+
+/** @param now for the estimate of its end */
+export function jobView(job: Job, now: Date) {
+  const { ratePerSec, estimatedEnd } = jobProgress(job, now)
+  return {
+    id: job.id,
+    profile: job.profile,
+    state: jobState(job),
+    principal: job.principal,
+    total: job.total,
+    signed: job.signed,
+    refused: job.refused,
+    ...(job.stop !== undefined && { stop: job.stop }),
+    ...(job.expiresAt && { expiresAt: formatTime(job.expiresAt) }),
+    acceptedAt: formatTime(job.acceptedAt),
+    ...(job.startedAt && { startedAt: formatTime(job.startedAt) }),
+    updatedAt: formatTime(job.updatedAt),
+    ...(job.finishedAt && { finishedAt: formatTime(job.finishedAt) }),
+    ...(ratePerSec !== undefined && { ratePerSec }),
+    ...(estimatedEnd && { estimatedEnd: formatTime(estimatedEnd) }),
   }
 }
 

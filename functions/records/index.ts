@@ -3,8 +3,11 @@ import { openDynamoTable } from "@sealwright/adapters/dynamodb"
 import { clock, digest, randomBytes } from "@sealwright/adapters/platform"
 import { openS3Objects } from "@sealwright/adapters/s3"
 import { ServiceError } from "@sealwright/core/errors"
+import { jobResults, readJob } from "@sealwright/core/jobs/read"
+import type { Job } from "@sealwright/core/jobs/rules"
 import { auditOfDay } from "@sealwright/core/ledger/audit"
 import { foreignSignaturesOf } from "@sealwright/core/ledger/foreign"
+import { jobsOfProfile } from "@sealwright/core/ledger/jobs"
 import { readHead } from "@sealwright/core/ledger/publication"
 import { findRecord, recordsOfProfile, signaturesOfArtifact } from "@sealwright/core/ledger/records"
 import { findRevocation, listRevocations } from "@sealwright/core/ledger/revocations"
@@ -37,6 +40,7 @@ import {
   deploymentView,
   foreignSignatureView,
   issuerView,
+  jobView,
   profileView,
   revocationView,
   signatureView,
@@ -90,6 +94,23 @@ const routes: { readonly [routeKey: string]: Route } = {
       limit: limitOf(event),
     })
     return reply(200, { signatures: signatures.map(foreignSignatureView), ...(next !== undefined && { next }) })
+  },
+  "GET /v1/profiles/{profile}/jobs": async (event) => {
+    const after = query(event, "after")
+    if (after !== undefined && !ULID.test(after)) throw malformed("after")
+    const { jobs, next } = await jobsOfProfile(table, pathParameter(event, "profile"), {
+      ...(after !== undefined && { after }),
+      limit: limitOf(event),
+      descending: query(event, "order") === "newest",
+    })
+    return reply(200, { jobs: jobs.map((job) => jobView(job, clock())), ...(next !== undefined && { next }) })
+  },
+  "GET /v1/profiles/{profile}/jobs/{id}": async (event) => reply(200, { job: jobView(await jobNamed(event), clock()) }),
+  "GET /v1/profiles/{profile}/jobs/{id}/results": async (event) => {
+    const after = query(event, "after") ?? "0"
+    if (!/^\d{1,5}$/.test(after)) throw malformed("after")
+    const { results, next } = await jobResults(table, await jobNamed(event), Number(after), limitOf(event))
+    return reply(200, { results, ...(next !== undefined && { next: String(next) }) })
   },
   "GET /v1/signatures/{id}": async (event) =>
     reply(200, { signature: signatureView(await readRecord(pathParameter(event, "id"))) }),
@@ -173,6 +194,12 @@ export const handler = middy<ApiEvent, Reply>()
 
 async function issuerNamed(name: string): Promise<Issuer | PendingIssuer> {
   return (await findIssuer(table, name)) ?? (await findPendingIssuer(table, name)) ?? (await readIssuer(table, name))
+}
+
+async function jobNamed(event: ApiEvent): Promise<Job> {
+  const id = pathParameter(event, "id")
+  if (!ULID.test(id)) throw new ServiceError("JOB_UNKNOWN", "that is no job's id")
+  return await readJob(table, pathParameter(event, "profile"), id)
 }
 
 async function readRecord(id: string): Promise<SignatureRecord> {

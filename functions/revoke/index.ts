@@ -16,7 +16,7 @@ import { type Reply, reply } from "../http/reply.ts"
 import { check, dateOf, revocationSchema } from "../http/schemas.ts"
 import { readSettings } from "../http/settings.ts"
 import { revocationView } from "../http/views.ts"
-import { wakePublisher } from "../http/wake-publisher.ts"
+import { wake } from "../http/wake.ts"
 
 const settings = readSettings(process.env, "table", "publishFunction")
 const table = openDynamoTable(settings.table)
@@ -35,7 +35,7 @@ export const handler = middy<ApiEvent, Reply>()
       event.routeKey === "POST /v1/revocations/{id}/release"
         ? await release(ports, pathParameter(event, "id"), caller)
         : await revoke(ports, { ...parseRevokeRequest(event), ...caller })
-    await wakePublisher(invoke, settings.publishFunction)
+    await wake(invoke, settings.publishFunction)
     return await answer(acknowledged, event.queryStringParameters?.wait === "published")
   })
 

@@ -1,21 +1,34 @@
 import middy from "@middy/core"
 import { openDynamoTable } from "@sealwright/adapters/dynamodb"
 import { openKmsKeys } from "@sealwright/adapters/kms"
+import type { Invoke } from "@sealwright/adapters/lambda"
 import { clock, digest, randomBytes } from "@sealwright/adapters/platform"
 import { serviceKeys } from "@sealwright/adapters/service-keys"
 import { openTimestamper } from "@sealwright/adapters/timestamper"
+import { ServiceError } from "@sealwright/core/errors"
+import { acceptJob, cancelJob } from "@sealwright/core/jobs/accept"
+import { type Job, MAX_JOB_BODY_BYTES } from "@sealwright/core/jobs/rules"
 import type { Actor } from "@sealwright/core/ledger/audit"
 import { recordRefusal } from "@sealwright/core/records/refusals"
 import { createSigner, type SignRequest } from "@sealwright/core/sign/flow"
 import { runSync } from "@sealwright/verifier/node-crypto"
-import { type ApiEvent, bodyDigest, bodyOf, callerOf, idempotencyKeyOf, pathParameter } from "../http/event.ts"
+import {
+  type ApiEvent,
+  bodyDigest,
+  bodyOf,
+  callerOf,
+  idempotencyKeyOf,
+  pathParameter,
+  prefersAsync,
+} from "../http/event.ts"
 import { problemResponses } from "../http/problem-responses.ts"
 import { problemOf, type Reply, reply } from "../http/reply.ts"
-import { check, dateOf, signBatchSchema, signOneSchema } from "../http/schemas.ts"
+import { check, dateOf, signBatchSchema, signJobSchema, signOneSchema } from "../http/schemas.ts"
 import { readSettings, readTokenSettings } from "../http/settings.ts"
-import { signatureView } from "../http/views.ts"
+import { jobView, signatureView } from "../http/views.ts"
+import { wake } from "../http/wake.ts"
 
-const settings = readSettings(process.env, "table", "timestampFunction")
+const settings = readSettings(process.env, "table", "timestampFunction", "batchFunction")
 const table = openDynamoTable(settings.table)
 const ports = {
   table,
@@ -28,10 +41,16 @@ const ports = {
 }
 const sign = createSigner(ports)
 
+let invoke: Invoke | undefined
+
+const CANCEL_ROUTE = "POST /v1/profiles/{profile}/jobs/{id}/cancel"
+
 export const handler = middy<ApiEvent, Reply>()
   .use(problemResponses(ports))
   .handler(async (event) => {
     const caller = callerOf(event)
+    if (event.routeKey === CANCEL_ROUTE) return await cancel(event, caller)
+    if (prefersAsync(event)) return await accept(event, caller)
     const { request, batch } = parseSignRequest(event, caller)
     const outcomes = await sign(request)
     if (!batch) {
@@ -50,6 +69,44 @@ export const handler = middy<ApiEvent, Reply>()
       ),
     })
   })
+
+async function accept(event: ApiEvent, caller: Actor): Promise<Reply> {
+  const idempotencyKey = idempotencyKeyOf(event)
+  if (idempotencyKey === undefined)
+    throw new ServiceError("IDEMPOTENCY_KEY_REQUIRED", "a job is asked for without an Idempotency-Key")
+  const body = bodyOf(event, MAX_JOB_BODY_BYTES)
+  const { subjects, expiresAt } = check(signJobSchema, body)
+  const { job } = await acceptJob(ports, {
+    profile: pathParameter(event, "profile"),
+    ...caller,
+    subjects: subjects.map(({ subject, reference }) => ({ ...subject, reference })),
+    expiresAt: expiresAt === undefined ? undefined : dateOf(expiresAt),
+    idempotencyKey,
+    requestDigest: bodyDigest(digest, { prefer: "respond-async", body }),
+  })
+  await wakeBatch(job)
+  const answer = reply(202, { job: jobView(job, clock()) })
+  const location = `/v1/profiles/${job.profile}/jobs/${job.id}`
+  return { ...answer, headers: { ...answer.headers, location, "preference-applied": "respond-async" } }
+}
+
+async function cancel(event: ApiEvent, caller: Actor): Promise<Reply> {
+  const job = await cancelJob(ports, {
+    profile: pathParameter(event, "profile"),
+    id: pathParameter(event, "id"),
+    ...caller,
+  })
+  await wakeBatch(job)
+  return reply(200, { job: jobView(job, clock()) })
+}
+
+/** The client is loaded with the first job, as it is with the first timestamp. */
+async function wakeBatch({ finishedAt }: Job): Promise<void> {
+  if (finishedAt !== undefined) return
+  const { openInvoke } = await import("@sealwright/adapters/lambda")
+  invoke ??= openInvoke()
+  await wake(invoke, settings.batchFunction)
+}
 
 function parseSignRequest(event: ApiEvent, caller: Actor): { readonly request: SignRequest; readonly batch: boolean } {
   const body = bodyOf(event)

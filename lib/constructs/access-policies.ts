@@ -36,7 +36,7 @@ export class AccessPolicies extends Construct {
   }
 
   /**
-   * Lets whoever holds it ask for signatures of these profiles and read them; the profile's own list of principals decides too.
+   * Lets whoever holds it ask for signatures of these profiles, in batch jobs too, and read both; the profile's own list of principals decides too.
    * @param profiles names, at least one; no wildcard
    * @throws TypeError on what is not a profile's name
    */
@@ -48,7 +48,12 @@ export class AccessPolicies extends Construct {
       profiles.flatMap((profile) =>
         ["POST", "GET"]
           .map((method) => `${method}/v1/profiles/${profile}/signatures`)
-          .concat(`GET/v1/profiles/${profile}/signatures/*`),
+          .concat(
+            `GET/v1/profiles/${profile}/signatures/*`,
+            `GET/v1/profiles/${profile}/jobs`,
+            `GET/v1/profiles/${profile}/jobs/*`,
+            `POST/v1/profiles/${profile}/jobs/*/cancel`,
+          ),
       ),
     )
   }

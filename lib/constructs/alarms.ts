@@ -26,6 +26,11 @@ export interface ServiceAlarmsProps {
 /** A publication is renewed every six hours though nothing changed; an hour later its renewal has failed for an hour. */
 const OLDEST_PUBLICATION_SEC = 7 * 3600
 
+/** A job of 10,000 subjects takes 20 seconds at the default rate; several wait for each other. */
+const OLDEST_JOB_SEC = 3600
+/** Chunks of batch jobs that a moment's trouble sent back within five minutes. */
+const BATCH_FAILURES = 10
+
 /** The first leaves time to plan, the second to act, the third rings the pager. Ids are a contract: the one of 30 days has none of its own. */
 const RENEWAL_DAYS = { DaysToExpiry90: 90, DaysToExpiry: 30, DaysToExpiry7: 7 } as const
 
@@ -91,6 +96,29 @@ export class ServiceAlarms extends Construct {
       }),
       "Sealwright: requests for timestamps that were in order got none; the log of timestamp says why.",
     )
+    const ofBatches = (metricName: string, statistic: string) =>
+      new Metric({
+        namespace: "Sealwright",
+        metricName,
+        dimensionsMap: { Stack: props.name },
+        statistic,
+        period: Duration.minutes(5),
+      })
+    ring("OldestJobAge", {
+      alarmDescription:
+        "Sealwright: a batch job is unfinished for an hour, or nothing works on jobs; the log of batch says why.",
+      metric: ofBatches("OldestJobAge", "Maximum"),
+      threshold: OLDEST_JOB_SEC,
+      comparisonOperator: ComparisonOperator.GREATER_THAN_THRESHOLD,
+      evaluationPeriods: 3,
+      treatMissingData: TreatMissingData.BREACHING,
+    })
+    ring("BatchFailures", {
+      alarmDescription: "Sealwright: parts of batch jobs could not be signed and are tried again; keys or table fail.",
+      metric: ofBatches("BatchFailures", "Sum"),
+      threshold: BATCH_FAILURES,
+      comparisonOperator: ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+    })
     for (const name of FUNCTION_NAMES) {
       const { function: lambda } = props.functions[name]
       const title = `${name[0]?.toUpperCase()}${name.slice(1)}`

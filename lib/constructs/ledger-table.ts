@@ -39,6 +39,16 @@ export class LedgerTable extends Construct {
     )
   }
 
+  /** Deletes of items below one partition key alone. */
+  grantDeleteIn(grantee: ServiceFunction, partition: string): void {
+    grantee.allow(["dynamodb:DeleteItem"], [this.table.tableArn], {
+      conditions: {
+        "ForAllValues:StringEquals": { "dynamodb:LeadingKeys": [partition] },
+        Null: { "dynamodb:LeadingKeys": "false" },
+      },
+    })
+  }
+
   grantQueryIndex(grantee: ServiceFunction): void {
     grantee.allow(["dynamodb:Query"], [`${this.table.tableArn}/index/${INDEX}`])
   }

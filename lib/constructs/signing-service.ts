@@ -32,6 +32,11 @@ export interface SigningServiceProps {
   readonly openTimestamps?: Throttle
   /** policy of the timestamp authority, dotted; every arc below 2^31. Default: Sealwright's own */
   readonly timestampPolicy?: string
+  /**
+   * Key operations a second that batch jobs may use, 10 to 10,000, so that signing on demand keeps its share of the quota.
+   * Default: 500, half of what KMS gives a Region's ECC keys
+   */
+  readonly batchRate?: number
   /** where alarms go. Default: nowhere */
   readonly alarmTopic?: ITopic
   /**
@@ -53,9 +58,11 @@ const BEHIND_API = Duration.seconds(29)
 const CRL_TIME = Duration.minutes(2)
 const PUBLISH_TIME = Duration.minutes(5)
 const REVOKE_RESERVE = 10
+const BATCH_TIME = Duration.minutes(15)
+const BATCH_RATE = 500
 
 /**
- * The whole service: API, seven functions with a role each, ledger, bucket, CDN, schedule, alarms and policies for its users.
+ * The whole service: API, eight functions with a role each, ledger, bucket, CDN, schedule, alarms and policies for its users.
  * What is stored outlives it: ledger and bucket are retained, and keys, made at run time, are no part of any stack.
  */
 export class SigningService extends Construct {
@@ -79,6 +86,7 @@ export class SigningService extends Construct {
     this.functions = this.#makeFunctions(props.reserveConcurrency ?? true, home && this.#attach(home))
     this.#grant()
     this.#configure(name, props.timestampPolicy ?? TIMESTAMP_POLICY)
+    this.#configureBatches(props.batchRate ?? BATCH_RATE)
     if (home) this.#giveHsm(home)
     else this.#giveKms(props.rootSigning ?? false)
     this.api = new ServiceApi(this, "Api", {
@@ -133,14 +141,25 @@ export class SigningService extends Construct {
         hsm,
       }),
       timestamp: make("Timestamp", { ...short, name: "timestamp", description: "Sealwright: timestamp authority" }),
+      batch: make("Batch", {
+        name: "batch",
+        description: "Sealwright: signs batch jobs",
+        timeout: BATCH_TIME,
+        // One whole processor: one worker at a time signs for all jobs.
+        memoryMiB: 1769,
+        // The next minute's run does what a lost event asked for.
+        events: { retryAttempts: 0, maxEventAge: BATCH_TIME },
+        hsm,
+      }),
     }
   }
 
-  /** Who may do what (D13). Seven roles; no one of them both signs artifacts and publishes. */
+  /** Who may do what (D13). Eight roles; no one of them both signs artifacts and publishes. */
   #grant(): void {
-    const { sign, records, revoke, admin, publish, crl, timestamp } = this.functions
+    const { sign, records, revoke, admin, publish, crl, timestamp, batch } = this.functions
     const write = ["GetItem", "Query", "PutItem", "UpdateItem", "ConditionCheckItem"] as const
-    this.ledger.grant(sign, ...write)
+    for (const signer of [sign, batch]) this.ledger.grant(signer, ...write)
+    this.ledger.grantDeleteIn(batch, "open-jobs")
     this.ledger.grant(records, "GetItem", "Query", "PutItem")
     this.ledger.grantQueryIndex(records)
     this.ledger.grant(revoke, ...write, "DeleteItem")
@@ -161,7 +180,8 @@ export class SigningService extends Construct {
     for (const caller of [revoke, admin]) grantInvoke(caller, publish)
     grantInvoke(publish, crl)
     // The right to ask, not the key: who signs can't date back.
-    grantInvoke(sign, timestamp)
+    for (const signer of [sign, batch]) grantInvoke(signer, timestamp)
+    grantInvoke(sign, batch)
   }
 
   #attach(home: Pkcs11KeyHome): HsmAttachment {
@@ -171,16 +191,18 @@ export class SigningService extends Construct {
   }
 
   #giveKms(rootSigning: boolean): void {
-    const { sign, admin, crl } = this.functions
-    this.keys.grantSign(sign, "issuer", "held", ...(rootSigning ? (["root"] as const) : []))
+    const { sign, admin, crl, batch } = this.functions
+    for (const signer of [sign, batch])
+      this.keys.grantSign(signer, "issuer", "held", ...(rootSigning ? (["root"] as const) : []))
     this.keys.grantSign(admin, "root", "issuer", "tuf-root", "tuf-targets")
     this.keys.grantSign(crl, "root", "issuer")
   }
 
-  /** The same three read the PIN when they log in to the HSMs. */
+  /** The same four read the PIN when they log in to the HSMs. */
   #giveHsm(home: Pkcs11KeyHome): void {
     this.keys.grantSign(this.functions.admin, "tuf-root", "tuf-targets")
-    for (const user of [this.functions.sign, this.functions.admin, this.functions.crl]) {
+    const { sign, admin, crl, batch } = this.functions
+    for (const user of [sign, admin, crl, batch]) {
       home.pin.grantRead(user.role)
       user.function.addEnvironment("SEALWRIGHT_PKCS11_MODULE", home.module)
       user.function.addEnvironment("SEALWRIGHT_PKCS11_PACKAGES", `${LAYER_ROOT}/nodejs`)
@@ -191,22 +213,41 @@ export class SigningService extends Construct {
 
   /** Each function knows what it uses, and no more. */
   #configure(name: string, timestampPolicy: string): void {
-    const { sign, records, revoke, admin, publish, crl, timestamp } = this.functions
+    const { sign, records, revoke, admin, publish, crl, timestamp, batch } = this.functions
     const set = (variable: string, value: string, ...functions: readonly ServiceFunction[]) => {
       for (const { function: lambda } of functions) lambda.addEnvironment(variable, value)
     }
-    set("SEALWRIGHT_TABLE", this.ledger.table.tableName, sign, records, revoke, admin, publish, crl, timestamp)
+    set("SEALWRIGHT_TABLE", this.ledger.table.tableName, sign, records, revoke, admin, publish, crl, timestamp, batch)
     set("SEALWRIGHT_BUCKET", this.publication.bucket.bucketName, records, publish, crl)
     set("SEALWRIGHT_STACK", name, admin, publish, timestamp)
     set("SEALWRIGHT_PUBLISH_FUNCTION", publish.function.functionName, revoke, admin)
     set("SEALWRIGHT_CRL_FUNCTION", crl.function.functionName, publish)
-    set("SEALWRIGHT_KEY_POLICY", this.keys.policyJson([sign, admin, publish, crl, timestamp], admin), admin)
-    set("SEALWRIGHT_TIMESTAMP_FUNCTION", timestamp.function.functionName, sign)
+    set("SEALWRIGHT_KEY_POLICY", this.keys.policyJson([sign, admin, publish, crl, timestamp, batch], admin), admin)
+    set("SEALWRIGHT_TIMESTAMP_FUNCTION", timestamp.function.functionName, sign, batch)
     set("SEALWRIGHT_TIMESTAMP_POLICY", timestampPolicy, timestamp)
+  }
+
+  #configureBatches(rate: number): void {
+    if (!Number.isInteger(rate) || rate < 10 || rate > 10_000)
+      throw new TypeError("batchRate: expected 10 to 10000 key operations a second")
+    const { sign, batch } = this.functions
+    sign.function.addEnvironment("SEALWRIGHT_BATCH_FUNCTION", batch.function.functionName)
+    batch.function.addEnvironment("SEALWRIGHT_BATCH_RATE", String(rate))
   }
 
   /** The safety net under the wake-ups (D14). */
   #schedule(): void {
+    new Rule(this, "BatchEveryMinute", {
+      description: "Sealwright: goes on with batch jobs",
+      schedule: Schedule.rate(Duration.minutes(1)),
+      targets: [
+        new FunctionTarget(this.functions.batch.function, {
+          event: RuleTargetInput.fromObject({ schedule: true }),
+          retryAttempts: 0,
+          maxEventAge: Duration.minutes(1),
+        }),
+      ],
+    })
     new Rule(this, "EveryMinute", {
       description: "Sealwright: publishes what has changed or is due",
       schedule: Schedule.rate(Duration.minutes(1)),

@@ -26,6 +26,7 @@ export class SealwrightStack extends Stack {
       alarmTopicArn,
       openTimestamps,
       timestampPolicy,
+      batchRate,
     } = settings
     this.service = new SigningService(this, "Service", {
       cdn,
@@ -34,6 +35,7 @@ export class SealwrightStack extends Stack {
       ...(name !== undefined && { name }),
       ...(openTimestamps !== undefined && { openTimestamps: { rate: openTimestamps, burst: 2 * openTimestamps } }),
       ...(timestampPolicy !== undefined && { timestampPolicy }),
+      ...(batchRate !== undefined && { batchRate }),
       ...(certificateArn !== undefined && {
         host: { domainNames: hosts, certificate: Certificate.fromCertificateArn(this, "Certificate", certificateArn) },
       }),

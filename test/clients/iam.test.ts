@@ -94,6 +94,10 @@ const sign = (purpose: string, more: Context = {}): Question => ({
   context: { ...tags(purpose), "kms:MessageType": "DIGEST", "kms:SigningAlgorithm": "ECDSA_SHA_256", ...more },
 })
 const item = (action: string): Question => ({ action: `dynamodb:${action}`, resource: TABLE })
+const deleteIn = (partition: string): Question => ({
+  ...item("DeleteItem"),
+  context: { "dynamodb:LeadingKeys": [partition] },
+})
 const object = (action: string, key: string, context: Context = {}): Question => ({
   action: `s3:${action}`,
   resource: `arn:aws:s3:::${BUCKET}/${key}`,
@@ -121,6 +125,7 @@ const SIGNS: Readonly<Record<string, readonly string[]>> = {
   publish: ["tuf-lists", "tuf-registry", "tuf-snapshot", "tuf-timestamp"],
   crl: ["root", "issuer"],
   timestamp: ["timestamp"],
+  batch: ["issuer", "held"],
 }
 
 describe.skipIf(missing)("IAM as simulated, on the template's own policies (M4, M15, T40)", () => {
@@ -160,6 +165,13 @@ describe.skipIf(missing)("IAM as simulated, on the template's own policies (M4, 
     ["crl", object("PutObject", "staging/crl/ab.crl", FIRST)],
     ["crl", item("UpdateItem")],
     ["sign", call("timestamp")],
+    ...["GetItem", "Query", "PutItem", "UpdateItem", "ConditionCheckItem"].map((a): [string, Question] => [
+      "batch",
+      item(a),
+    ]),
+    ["batch", deleteIn("open-jobs")],
+    ["batch", call("timestamp")],
+    ["sign", call("batch")],
     ["timestamp", item("Query")],
     ["timestamp", sign("timestamp", { "kms:SigningAlgorithm": "RSASSA_PKCS1_V1_5_SHA_384" })],
   ]
@@ -209,6 +221,17 @@ describe.skipIf(missing)("IAM as simulated, on the template's own policies (M4, 
     ["timestamp", item("UpdateItem")],
     ["timestamp", call("sign")],
     ["revoke", call("timestamp")],
+    ["batch", item("DeleteItem")],
+    ["batch", deleteIn("profiles")],
+    ["batch", sign("issuer", tags("issuer", "Other"))],
+    ["batch", sign("issuer", { "kms:MessageType": "RAW" })],
+    ["batch", sign("timestamp")],
+    ["batch", call("publish")],
+    ["batch", call("batch")],
+    ["batch", call("sign")],
+    ["batch", object("PutObject", "tuf/timestamp.json", SWAP)],
+    ["batch", object("GetObject", "trees/notation.json")],
+    ["sign", deleteIn("open-jobs")],
   ]
   test.each(denied.map(named))("%s may not %s on %s", async (name, _action, _resource, question) => {
     expect(await asFunction(name, question)).toBe("denied")
@@ -232,7 +255,7 @@ describe.skipIf(missing)("IAM as simulated, on the template's own policies (M4, 
       context: { ...requestTags, ...tags("held") },
       policy: KEY_POLICY,
     }
-    for (const name of ["sign", "admin", "publish", "crl", "timestamp"])
+    for (const name of ["sign", "admin", "publish", "crl", "timestamp", "batch"])
       expect([name, await decide(lambda(name).properties.Role, everything, retag)]).toEqual([name, "denied"])
     expect(await decide(person, everything, retag)).toBe("allowed")
   })
@@ -257,22 +280,25 @@ describe.skipIf(missing)("IAM as simulated, on the template's own policies (M4, 
       "POST/v1/profiles/ci/suspend",
       "GET/v1/audit",
       "POST/v1/profiles/ci/foreign-signatures",
+      "GET/v1/profiles/ci/jobs/01J/results",
+      "POST/v1/profiles/ci/jobs/01J/cancel",
+      "POST/v1/profiles/other/jobs/01J/cancel",
     ]
     const expected = (...verdicts: string[]) => routes.map((route, index) => `${route} ${verdicts[index]}`)
     expect(await answers("SignerCi", routes)).toEqual(
-      expected("allowed", "denied", "allowed", "denied", "denied", "denied", "denied"),
+      expected("allowed", "denied", "allowed", "denied", "denied", "denied", "denied", "allowed", "allowed", "denied"),
     )
     expect(await answers("Revoker", routes)).toEqual(
-      expected("denied", "denied", "allowed", "allowed", "denied", "denied", "denied"),
+      expected("denied", "denied", "allowed", "allowed", "denied", "denied", "denied", "allowed", "denied", "denied"),
     )
     expect(await answers("Admin", routes)).toEqual(
-      expected("denied", "denied", "allowed", "denied", "allowed", "allowed", "denied"),
+      expected("denied", "denied", "allowed", "denied", "allowed", "allowed", "denied", "allowed", "denied", "denied"),
     )
     expect(await answers("Auditor", routes)).toEqual(
-      expected("denied", "denied", "allowed", "denied", "denied", "allowed", "denied"),
+      expected("denied", "denied", "allowed", "denied", "denied", "allowed", "denied", "allowed", "denied", "denied"),
     )
     expect(await answers("RecorderCi", routes)).toEqual(
-      expected("denied", "denied", "denied", "denied", "denied", "denied", "allowed"),
+      expected("denied", "denied", "denied", "denied", "denied", "denied", "allowed", "denied", "denied", "denied"),
     )
   })
 })

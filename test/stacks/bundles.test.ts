@@ -21,6 +21,7 @@ const LIMITS: Record<FunctionName, number> = {
   publish: 530_000,
   crl: 530_000,
   timestamp: 300_000,
+  batch: 400_000,
 }
 
 function deployedBundles(): Map<string, Buffer> {

@@ -27,7 +27,7 @@ const nodeModules = join(folder, "built")
 mkdirSync(join(nodeModules, "graphene-pk11"), { recursive: true })
 writeFileSync(join(nodeModules, "graphene-pk11", "index.js"), "")
 
-const HSM_FUNCTIONS = ["sign", "admin", "crl"]
+const HSM_FUNCTIONS = ["sign", "admin", "crl", "batch"]
 
 function synthesise(change: Partial<CloudHsmProps> = {}, context: Readonly<Record<string, unknown>> = {}) {
   const outdir = mkdtempSync(join(folder, "out-"))
@@ -69,7 +69,7 @@ describe("keys in CloudHSM (R1)", () => {
     expect(functions.length).toBeGreaterThan(HSM_FUNCTIONS.length)
   })
 
-  test("no role may sign artifacts or certificates with KMS any more; the PIN is read by three", () => {
+  test("no role may sign artifacts or certificates with KMS any more; the PIN is read by four", () => {
     const statements = ofType("AWS::IAM::Policy").flatMap(([id, { Properties }]) =>
       (Properties.PolicyDocument.Statement as Json[]).map((statement) => ({ id, ...statement })),
     )

@@ -49,6 +49,7 @@ describe("roles of the functions (D13, M15)", () => {
       publish: [...writeAndDelete, "kms:Sign", wake, "s3:GetObject", "s3:ListBucket", "s3:PutObject"],
       crl: [...write, "kms:Sign", "s3:PutObject"],
       timestamp: [...table("Query"), "kms:Sign"],
+      batch: [...writeAndDelete, "kms:Sign", wake],
     })
   })
 
@@ -67,6 +68,7 @@ describe("roles of the functions (D13, M15)", () => {
       publish: ["tuf-lists", "tuf-registry", "tuf-snapshot", "tuf-timestamp"],
       crl: ["issuer", "root"],
       timestamp: ["timestamp"],
+      batch: ["held", "issuer"],
     })
     for (const name of FUNCTION_NAMES) {
       const statements = allowed(name, "kms:Sign")
@@ -84,9 +86,9 @@ describe("roles of the functions (D13, M15)", () => {
     }
   })
 
-  test("R5: the sign role has no right to root keys unless the stack is deployed so", () => {
+  test.each(["sign", "batch"])("R5: the %s role has no right to root keys unless the stack is deployed so", (name) => {
     const purposes = (context: Record<string, string>) =>
-      (statementsByFunction(resourcesOf(newStack(context))).get("sign") ?? [])
+      (statementsByFunction(resourcesOf(newStack(context))).get(name) ?? [])
         .filter(({ Action }) => listOf(Action).includes("kms:Sign"))
         .flatMap(({ Condition }) => listOf(Condition.StringEquals["aws:ResourceTag/sealwright:purpose"]))
     expect(purposes({})).toEqual(["issuer", "held"])
@@ -142,6 +144,7 @@ describe("roles of the functions (D13, M15)", () => {
         `publish kms:Sign ${key}`,
         `crl kms:Sign ${key}`,
         `timestamp kms:Sign ${key}`,
+        `batch kms:Sign ${key}`,
         "admin kms:CreateKey *",
         "admin kms:TagResource *",
         `admin kms:CreateAlias arn:aws:kms:${REGION}:${ACCOUNT}:alias/Sealwright/*`,
@@ -154,13 +157,29 @@ describe("roles of the functions (D13, M15)", () => {
     )
   })
 
-  test("revoke and admin wake publish, publish asks crl, sign asks timestamp, and no one else calls anyone", () => {
+  test("batch deletes marks of open jobs and nothing else", () => {
+    const deletes = allowed("batch", "dynamodb:DeleteItem")
+    expect(deletes).toHaveLength(1)
+    expect(deletes[0]?.Condition).toEqual({
+      "ForAllValues:StringEquals": { "dynamodb:LeadingKeys": ["open-jobs"] },
+      Null: { "dynamodb:LeadingKeys": "false" },
+    })
+  })
+
+  test("revoke and admin wake publish, sign wakes batch, publish asks crl, sign and batch ask timestamp, and no one else calls anyone", () => {
     const calls = FUNCTION_NAMES.flatMap((name) =>
       allowed(name, "lambda:InvokeFunction").flatMap(({ Resource }) =>
         listOf(Resource).map((arn) => `${name} -> ${functionName(arn.split(":").at(-1) as string)}`),
       ),
     )
-    expect(calls.sort()).toEqual(["admin -> publish", "publish -> crl", "revoke -> publish", "sign -> timestamp"])
+    expect(calls.sort()).toEqual([
+      "admin -> publish",
+      "batch -> timestamp",
+      "publish -> crl",
+      "revoke -> publish",
+      "sign -> batch",
+      "sign -> timestamp",
+    ])
   })
 
   test("no one is admitted whom the service doesn't name: no wildcard principal (T40), no other account (M14)", () => {
@@ -205,13 +224,13 @@ describe("policy of keys that are made at run time (M4)", () => {
     }
   })
 
-  test("kms:Sign is delegated for five roles only, and no grant can hand it on", () => {
+  test("kms:Sign is delegated for six roles only, and no grant can hand it on", () => {
     const signing = statements.filter(({ Action }) =>
       listOf(Action).some((action) => /^kms:(Sign|\*|S\*)$/.test(action)),
     )
     expect(signing).toEqual([statement("Signing")])
     expect(statement("Signing")?.Condition.ArnEquals["aws:PrincipalArn"].sort()).toEqual(
-      ["sign", "admin", "publish", "crl", "timestamp"].map(roleOf).sort(),
+      ["sign", "admin", "publish", "crl", "timestamp", "batch"].map(roleOf).sort(),
     )
     expect(statement("Signing")?.Condition.StringEquals["kms:MessageType"]).toBe("DIGEST")
     const actions = statements.flatMap(({ Action }) => listOf(Action))
@@ -227,7 +246,7 @@ describe("policy of keys that are made at run time (M4)", () => {
     const tagging = statements.filter(({ Action }) => listOf(Action).some((action) => /Tag/.test(action)))
     expect(tagging).toEqual([statement("Naming")])
     expect(statement("Naming")?.Condition.ArnNotEquals["aws:PrincipalArn"].sort()).toEqual(
-      ["sign", "admin", "publish", "crl", "timestamp"].map(roleOf).sort(),
+      ["sign", "admin", "publish", "crl", "timestamp", "batch"].map(roleOf).sort(),
     )
   })
 

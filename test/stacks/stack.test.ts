@@ -277,7 +277,16 @@ describe("functions", () => {
 
   test("what API Gateway waits for ends before it stops waiting", () => {
     const limits = Object.fromEntries([...functions].map(([name, { Timeout }]) => [name, Timeout]))
-    expect(limits).toEqual({ sign: 29, records: 29, revoke: 29, admin: 29, publish: 300, crl: 120, timestamp: 29 })
+    expect(limits).toEqual({
+      sign: 29,
+      records: 29,
+      revoke: 29,
+      admin: 29,
+      publish: 300,
+      crl: 120,
+      timestamp: 29,
+      batch: 900,
+    })
   })
 
   test("each knows what it uses and no more", () => {
@@ -290,13 +299,14 @@ describe("functions", () => {
       ]),
     )
     expect(variables).toEqual({
-      sign: ["TABLE", "TIMESTAMP_FUNCTION"],
+      sign: ["BATCH_FUNCTION", "TABLE", "TIMESTAMP_FUNCTION"],
       records: ["BUCKET", "TABLE"],
       revoke: ["PUBLISH_FUNCTION", "TABLE"],
       admin: ["KEY_POLICY", "PUBLISH_FUNCTION", "STACK", "TABLE"],
       publish: ["BUCKET", "CRL_FUNCTION", "STACK", "TABLE"],
       crl: ["BUCKET", "TABLE"],
       timestamp: ["STACK", "TABLE", "TIMESTAMP_POLICY"],
+      batch: ["BATCH_RATE", "TABLE", "TIMESTAMP_FUNCTION"],
     })
   })
 
@@ -310,16 +320,30 @@ describe("functions", () => {
     expect(reserves(resourcesOf(newStack({ reserveConcurrency: "false" })))).toEqual([])
   })
 
-  test("publish runs every minute, and an event that was lost is not repeated", () => {
-    const { properties } = only("AWS::Events::Rule")
-    expect(properties).toMatchObject({ ScheduleExpression: "rate(1 minute)", State: "ENABLED" })
-    expect(properties.Targets).toHaveLength(1)
-    expect(properties.Targets[0]).toMatchObject({
-      Input: '{"schedule":true}',
-      RetryPolicy: { MaximumRetryAttempts: 0 },
+  test("publish and batch run every minute, and an event that was lost is not repeated", () => {
+    const rules = ofType("AWS::Events::Rule")
+    const called = rules.map(({ properties }) => {
+      expect(properties).toMatchObject({ ScheduleExpression: "rate(1 minute)", State: "ENABLED" })
+      expect(properties.Targets).toHaveLength(1)
+      expect(properties.Targets[0]).toMatchObject({
+        Input: '{"schedule":true}',
+        RetryPolicy: { MaximumRetryAttempts: 0 },
+      })
+      return functionName(String(properties.Targets[0].Arn).split(":").at(-1) as string)
     })
-    expect(functionName(String(properties.Targets[0].Arn).split(":").at(-1) as string)).toBe("publish")
-    expect(only("AWS::Lambda::EventInvokeConfig").properties.MaximumRetryAttempts).toBe(0)
+    expect(called.sort()).toEqual(["batch", "publish"])
+    const retries = ofType("AWS::Lambda::EventInvokeConfig").map(({ properties }) => properties.MaximumRetryAttempts)
+    expect(retries).toEqual([0, 0])
+  })
+
+  test("batches keep to a ceiling that the deployment sets, half of KMS's quota unless it says otherwise (R15)", () => {
+    const rate = (context: Record<string, string>) =>
+      ofType("AWS::Lambda::Function", resourcesOf(newStack(context)))
+        .filter(({ id }) => functionName(id) === "batch")
+        .map(({ properties }) => properties.Environment.Variables.SEALWRIGHT_BATCH_RATE)
+    expect(rate({})).toEqual(["500"])
+    expect(rate({ batchRate: "10000" })).toEqual(["10000"])
+    for (const batchRate of ["9", "10001", "1e3", "fast"]) expect(() => newStack({ batchRate })).toThrow(TypeError)
   })
 })
 
@@ -336,6 +360,21 @@ describe("alarms", () => {
       Threshold: 25_200,
       TreatMissingData: "breaching",
     })
+  })
+
+  test("a batch job that is not finished for an hour rings, and so does silence of its worker", () => {
+    const age = alarms.filter(({ MetricName }) => MetricName === "OldestJobAge")
+    expect(age).toHaveLength(1)
+    expect(age[0]).toMatchObject({
+      Namespace: "Sealwright",
+      Dimensions: [{ Name: "Stack", Value: "Sealwright" }],
+      Statistic: "Maximum",
+      Threshold: 3600,
+      TreatMissingData: "breaching",
+    })
+    const failures = alarms.filter(({ MetricName }) => MetricName === "BatchFailures")
+    expect(failures).toHaveLength(1)
+    expect(failures[0]).toMatchObject({ Statistic: "Sum", Threshold: 10, TreatMissingData: "notBreaching" })
   })
 
   test("R18: what ends within 90, 30 and 7 days rings, each time anew", () => {
@@ -390,10 +429,13 @@ describe("policies for people and pipelines (D14)", () => {
     })
   }
 
-  test("a signer policy grants its profile's signatures and nothing else (D10)", () => {
+  test("a signer policy grants its profile's signatures and jobs and nothing else (D10)", () => {
     expect(paths("SignerCi").sort()).toEqual([
+      "GET/v1/profiles/ci/jobs",
+      "GET/v1/profiles/ci/jobs/*",
       "GET/v1/profiles/ci/signatures",
       "GET/v1/profiles/ci/signatures/*",
+      "POST/v1/profiles/ci/jobs/*/cancel",
       "POST/v1/profiles/ci/signatures",
     ])
     expect(paths("SignerReleaseDashEu")).toContain("POST/v1/profiles/release-eu/signatures")
