@@ -107,6 +107,7 @@ export const COMMAND_CODES: readonly (readonly [string, string, string])[] = [
   ["SUBJECT_MALFORMED", "1", "The image layout is damaged."],
   ["TIMESTAMP_REJECTED", "5", "The timestamp authority gave no token; the text has its reason."],
   ["TIMESTAMP_MISMATCH", "1", "The timestamp authority answered another request."],
+  ["JOB_UNFINISHED", "3", "The time given with --timeout passed before the job was done; the job goes on."],
   ["ROOT_UNKNOWN", "1", "The trust bundle has no root of the SHA-256 that was to be accepted."],
   ["STATE_MALFORMED", "3", "The state file can't be read; it is not skipped, since that would forget."],
   ["UNEXPECTED", "5", "A mistake of the command; please report it."],

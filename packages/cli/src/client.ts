@@ -22,6 +22,8 @@ export interface ServiceClient {
     path: string,
     body: JsonValue,
     query?: { readonly [name: string]: string | undefined },
+    /** lower-case names; an `idempotency-key` of the caller's own replaces the one made here */
+    headers?: { readonly [name: string]: string },
   ): Promise<JsonObject>
   /** Posts bytes under a media type, once. @returns the bytes of the answer, which has the media type `accept` */
   exchange(path: string, mediaType: string, accept: string, body: Uint8Array): Promise<Uint8Array>
@@ -51,7 +53,7 @@ export function openClient(args: Arguments): ServiceClient {
   const signer = new SignatureV4({ service: "execute-api", region, credentials: defaultProvider(), sha256: NodeSha256 })
   return {
     get: (path, query) => request(signer, url, "GET", path, undefined, query),
-    send: (method, path, body, query) => request(signer, url, method, path, body, query),
+    send: (method, path, body, query, headers) => request(signer, url, method, path, body, query, headers),
     exchange: async (path, mediaType, accept, body) => {
       const signed = await sign(signer, url, "POST", path, undefined, { "content-type": mediaType }, body)
       return await exchangeBytes(new URL(signed.path, url), accept, { ...signed.headers, accept }, body)
@@ -102,11 +104,16 @@ async function request(
   path: string,
   body: JsonValue | undefined,
   query: Query,
+  headers: { readonly [name: string]: string } = {},
 ): Promise<JsonObject> {
   const text = body === undefined ? undefined : JSON.stringify(body)
-  const key = randomUUID()
+  const sent = {
+    ...(body !== undefined && { "content-type": "application/json" }),
+    ...(method === "POST" && { "idempotency-key": randomUUID() }),
+    ...headers,
+  }
   for (let attempt = 1; ; attempt++) {
-    const outcome = await attemptRequest(signer, endpoint, method, path, text, query, key)
+    const outcome = await attemptRequest(signer, endpoint, method, path, text, query, sent)
     if (!("retry" in outcome)) return outcome.answer
     if (attempt === ATTEMPTS) throw outcome.retry
     await sleep(Math.random() * 250 * 2 ** attempt)
@@ -120,15 +127,11 @@ async function attemptRequest(
   path: string,
   body: string | undefined,
   query: Query,
-  idempotencyKey: string,
+  headers: { readonly [name: string]: string },
 ): Promise<{ readonly answer: JsonObject } | { readonly retry: CommandFailure }> {
   const parameters = Object.fromEntries(
     Object.entries(query ?? {}).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
   )
-  const headers = {
-    ...(body !== undefined && { "content-type": "application/json" }),
-    ...(method === "POST" && { "idempotency-key": idempotencyKey }),
-  }
   const signed = await sign(signer, endpoint, method, path, parameters, headers, body)
   const search = new URLSearchParams(parameters).toString().replaceAll("+", "%20")
   let response: Response

@@ -83,6 +83,17 @@ const COMMANDS: { readonly [name: string]: { readonly summary: string; readonly 
     load: async () => (await import("./commands/key.ts")).keyCsr,
   },
   sign: { summary: "sign an image layout or a file", load: async () => (await import("./commands/sign.ts")).sign },
+  "job list": { summary: "list a profile's batch jobs", load: async () => (await import("./commands/job.ts")).jobList },
+  "job show": { summary: "show how far a job is", load: async () => (await import("./commands/job.ts")).jobShow },
+  "job wait": { summary: "wait until a job is done", load: async () => (await import("./commands/job.ts")).jobWait },
+  "job results": {
+    summary: "list what became of a job's subjects",
+    load: async () => (await import("./commands/job.ts")).jobResults,
+  },
+  "job cancel": {
+    summary: "sign nothing more of a job",
+    load: async () => (await import("./commands/job.ts")).jobCancel,
+  },
   record: {
     summary: "register signatures made without the service",
     load: async () => (await import("./commands/record.ts")).record,

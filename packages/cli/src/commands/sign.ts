@@ -4,11 +4,12 @@ import { parseReference } from "@sealwright/formats/oci-reference"
 import { array, openObject, string } from "@sealwright/formats/shape"
 import { formatTime } from "@sealwright/formats/time"
 import { type Arguments, type Command, SERVICE_OPTIONS } from "../arguments.ts"
-import { openClient, type ServiceClient } from "../client.ts"
+import { openClient } from "../client.ts"
 import { EXIT, usage } from "../exit.ts"
 import { writeFileWhole } from "../files.ts"
 import { KEY_HELP, KEY_OPTIONS } from "../key-options.ts"
 import { attachSignature } from "../layout.ts"
+import { onlyProfile } from "../only-profile.ts"
 import { print } from "../output.ts"
 import { envelopePath, readSubject, type Subject } from "../subject.ts"
 
@@ -30,6 +31,8 @@ Usage: sealwright sign SUBJECT --reference registry/repository[:tag] [--profile 
          [--expires TIME] [--output FILE] [--no-attach]
        sealwright sign SUBJECT --key KEY --certificate chain.pem [--reference registry/repository[:tag]] [--tag TAG]
          [--expires TIME] [--output FILE] [--no-attach] [--home FOLDER] [--password-source SOURCE]
+       sealwright sign --batch FILE [--profile NAME] [--expires TIME] [--async] [--no-wait] [--timeout DURATION]
+         [--idempotency-key KEY] [--envelopes FOLDER]
 
 SUBJECT is an OCI image layout (a folder) or a file. The service gets its digest, never its bytes. An image's signature is put into the layout,
 as Notary clients expect it; a file's is written beside it as FILE.jws.sig. --profile may be left out when there is only one.
@@ -37,10 +40,16 @@ as Notary clients expect it; a file's is written beside it as FILE.jws.sig. --pr
 With --key nothing is asked of the service: the key signs here, under the chain that a CA gave it (PEM, its own certificate first, the root
 last), and its time is a claim that nobody vouches for. A CA's own key is refused. ${KEY_HELP}
 
+With --batch a file (or - for standard input) names up to 10,000 subjects, one a line: PATH REFERENCE, or DIGEST SIZE REFERENCE [MEDIA-TYPE] (of an
+image manifest unless given), or a JSON object with reference and either path or subject, as the API takes it. More than 100, or --async, become a job that the
+service signs at its own pace. The command waits for it and shows how far it is; cut off and run again with the same file, it finds the same job, because
+its Idempotency-Key is made from profile and subjects (--idempotency-key gives another). Exit status 1 when a subject was refused, 3 when --timeout passed first.
+
 Examples:
   sealwright sign ./image --profile release --reference registry.wabbit-networks.io/net-monitor:v1
   sealwright sign tool.tar.gz --reference downloads.wabbit-networks.io/tool:1.2.0 --expires 2027-11-21T00:00:00Z
   sealwright sign ./image --key local:release --certificate release.pem --password-source env:KEY_PASSWORD
+  sealwright sign --batch subjects.txt --profile release --envelopes signatures
 `,
   options: {
     ...SERVICE_OPTIONS,
@@ -50,13 +59,21 @@ Examples:
     expires: { type: "string" },
     output: { type: "string" },
     "no-attach": { type: "boolean" },
+    batch: { type: "string" },
+    async: { type: "boolean" },
+    "no-wait": { type: "boolean" },
+    timeout: { type: "string" },
+    "idempotency-key": { type: "string" },
+    envelopes: { type: "string" },
     ...KEY_OPTIONS,
     key: { type: "string" },
     certificate: { type: "string" },
   },
-  positionals: { min: 1, max: 1 },
+  positionals: { min: 0, max: 1 },
   run: async (args) => {
-    const [path = ""] = args.positionals
+    const [path] = args.positionals
+    if ((path === undefined) === (args.text("batch") === undefined)) throw usage("name one SUBJECT, or --batch")
+    if (path === undefined) return await (await import("../sign-batch.ts")).signBatch(args)
     const subject = readSubject(path, args.text("tag"))
     return args.text("key") === undefined ? await signByService(args, subject) : await signByKey(args, subject)
   },
@@ -140,14 +157,4 @@ function deliver(
     ],
   )
   return EXIT.done
-}
-
-/** There is no default profile where there are several (D14). */
-async function onlyProfile(client: ServiceClient): Promise<string> {
-  const answer = await client.get("/v1/profiles")
-  const { profiles } = openObject({ profiles: array(openObject({ name: string(48) }), 100_000) })(answer, "answer")
-  const [only] = profiles
-  if (only === undefined || profiles.length > 1)
-    throw usage(`there are ${profiles.length} profiles`, "Name one with --profile.")
-  return only.name
 }
