@@ -51,8 +51,8 @@ export const signJobSchema = v.strictObject({
   expiresAt: v.optional(time),
 })
 
-/** What the route takes: one subject, or `subjects`. */
-export const signSchema = v.union([signOneSchema, signBatchSchema])
+/** What the route takes: one subject, or `subjects`, of which a job takes more. */
+export const signOrJobSchema = v.union([signOneSchema, signBatchSchema, signJobSchema])
 
 export const foreignSignatureSchema = v.strictObject({
   envelope: v.pipe(

@@ -13,7 +13,7 @@ import {
   revocationSchema,
   rootRetirementSchema,
   rootRotationSchema,
-  signSchema,
+  signOrJobSchema,
   takeoverSchema,
   timestampAuthoritySchema,
 } from "../../functions/http/schemas.ts"
@@ -21,7 +21,7 @@ import { type ApiRoute, ROUTES } from "../../functions/routes.ts"
 import { ANSWERS, COMPONENTS, ref } from "./responses.ts"
 
 const BODIES: { readonly [routeKey: string]: GenericSchema } = {
-  "POST /v1/profiles/{profile}/signatures": signSchema,
+  "POST /v1/profiles/{profile}/signatures": signOrJobSchema,
   "POST /v1/profiles/{profile}/foreign-signatures": foreignSignatureSchema,
   "POST /v1/revocations": revocationSchema,
   "POST /v1/ceremony": ceremonySchema,
@@ -65,7 +65,7 @@ export function openApiDocument(): string {
         title: "Sealwright",
         version: "1",
         description:
-          "Signing and revocation. Every route is authorized by IAM (SigV4, service execute-api). Times are RFC 3339 in UTC with whole seconds; big integers are decimal strings; unknown members are refused. A body has 256 KiB at most.",
+          "Signing and revocation. Every route is authorized by IAM (SigV4, service execute-api). Times are RFC 3339 in UTC with whole seconds; big integers are decimal strings; unknown members are refused. A body has 256 KiB at most, 4 MiB where it becomes a job.",
         license: { name: "Apache-2.0", identifier: "Apache-2.0" },
       },
       servers: [
@@ -130,7 +130,7 @@ function requestSchema(schema: GenericSchema): { readonly [name: string]: unknow
 }
 
 function descriptionOf(status: number): string {
-  return status === 201 ? "Made anew" : status === 202 ? "Durable, and not published yet" : "Done"
+  return status === 201 ? "Made anew" : status === 202 ? "Durable, and not done or not published yet" : "Done"
 }
 
 function failure(status: number, description: string): unknown {
@@ -141,7 +141,7 @@ function failure(status: number, description: string): unknown {
   return { description, content: status === 403 || status === 404 ? { ...problem, ...gateway } : problem }
 }
 
-function parameters(route: ApiRoute, { query = {}, idempotent }: (typeof ANSWERS)[string]): object {
+function parameters(route: ApiRoute, { query = {}, idempotent, prefer }: (typeof ANSWERS)[string]): object {
   const inPath = [...route.path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
     name,
     in: "path",
@@ -160,10 +160,17 @@ function parameters(route: ApiRoute, { query = {}, idempotent }: (typeof ANSWERS
     in: "header",
     required: false,
     description:
-      "Counts per caller role and profile, and is kept as long as the record. The same key and body answer the recorded bytes; another body is a 409.",
+      "Required with `Prefer: respond-async`. Counts per caller role and profile, and is kept as long as the record. The same key and body answer the recorded bytes; another body is a 409.",
     schema: { type: "string", pattern: "^[\\x21-\\x7e]{1,128}$" },
   }
-  const found = [...inPath, ...inQuery, ...(idempotent ? [header] : [])]
+  const preference = {
+    name: "Prefer",
+    in: "header",
+    required: false,
+    description: "`respond-async` (RFC 7240) makes the request a job; other preferences are left aside",
+    schema: { type: "string" },
+  }
+  const found = [...inPath, ...inQuery, ...(idempotent ? [header] : []), ...(prefer ? [preference] : [])]
   return found.length === 0 ? {} : { parameters: found }
 }
 

@@ -76,7 +76,7 @@ const GROUPS: { readonly [title: string]: { readonly [id: string]: Requirement }
     ),
     R15: inPart(
       "Requests keep working at high volume; batching and throttling are handled by the service.",
-      "Batches of 100, leases of numbers instead of a counter, one KMS call a signature. The account's KMS quota is the limit; an issuer that is unwrapped into memory comes later.",
+      "Batches of 100 at once and of 10,000 as a job, which the service signs at a pace below the quota and slows down when KMS throttles; leases of numbers instead of a counter, one KMS call a signature. The account's KMS quota is the limit; an issuer that is unwrapped into memory comes later.",
     ),
   },
   "Keys and trust": {

@@ -75,6 +75,29 @@ export const COMPONENTS = {
     },
     ["expiresAt"],
   ),
+  Job: object(
+    {
+      id: { type: "string", description: "ULID" },
+      profile: text,
+      state: {
+        enum: ["accepted", "running", "done", "cancelled"],
+        description: "a cancelled job is settled when it has a finishedAt",
+      },
+      principal: { type: "string", description: "in whose name it signs" },
+      total: { ...whole, description: "subjects" },
+      signed: whole,
+      refused: whole,
+      stop: { type: "string", description: "the code that refused the rest; absent unless the whole job was stopped" },
+      expiresAt: { ...time, description: "what the request wished for its signatures" },
+      acceptedAt: time,
+      startedAt: time,
+      updatedAt: time,
+      finishedAt: { ...time, description: "absent until every subject is settled" },
+      ratePerSec: { type: "number", description: "subjects a second since it began" },
+      estimatedEnd: time,
+    },
+    ["stop", "expiresAt", "startedAt", "finishedAt", "ratePerSec", "estimatedEnd"],
+  ),
   ForeignSignature: object({
     id: { type: "string", description: "the same envelope is the same entry" },
     profile: text,
@@ -224,6 +247,8 @@ interface Answer {
   /** query parameters: name to description */
   readonly query?: { readonly [name: string]: string }
   readonly idempotent?: true
+  /** takes `Prefer: respond-async` */
+  readonly prefer?: true
   /** default: JSON both ways */
   readonly media?: { readonly request: string; readonly response: string }
 }
@@ -238,6 +263,15 @@ const results = object({
   },
 })
 
+const job = object({ job: ref("Job") })
+const jobResult: Schema = {
+  oneOf: [
+    object({ digest: text, signature: { type: "string", description: "the signature's id" } }),
+    object({ digest: text, code: { type: "string", description: "why it was refused" } }),
+    object({ digest: text, pending: { const: true } }),
+  ],
+}
+
 const foreign = object({
   signature: ref("ForeignSignature"),
   recorded: { ...flag, description: "false: it stood before" },
@@ -246,9 +280,26 @@ const foreign = object({
 /** By route key. */
 export const ANSWERS: { readonly [routeKey: string]: Answer } = {
   "POST /v1/profiles/{profile}/signatures": {
-    summary: "Sign one subject, or up to 100",
-    status: { 201: object({ signature }), 200: { oneOf: [object({ signature }), results] } },
+    summary:
+      "Sign one subject, or up to 100; with `Prefer: respond-async` (RFC 7240) and an Idempotency-Key up to 10,000, as a job that `Location` names",
+    status: { 201: object({ signature }), 200: { oneOf: [object({ signature }), results] }, 202: job },
     idempotent: true,
+    prefer: true,
+  },
+  "GET /v1/profiles/{profile}/jobs": {
+    summary: "A profile's jobs by time; they are kept for 30 days after their end",
+    status: { 200: page("jobs", ref("Job")) },
+    query: { ...PAGE, order: "`newest` for the latest first" },
+  },
+  "GET /v1/profiles/{profile}/jobs/{id}": { summary: "How far a job is", status: { 200: job } },
+  "GET /v1/profiles/{profile}/jobs/{id}/results": {
+    summary: "What became of each subject of a job, in the order of the request",
+    status: { 200: page("results", jobResult) },
+    query: PAGE,
+  },
+  "POST /v1/profiles/{profile}/jobs/{id}/cancel": {
+    summary: "Sign nothing more of a job; what is recorded stays",
+    status: { 200: job },
   },
   "GET /v1/profiles/{profile}/signatures": {
     summary: "A profile's signatures by time; may lag by moments",

@@ -289,6 +289,29 @@ describe("workers", () => {
     expect(expectSound(service)).toBe(20)
   })
 
+  test("who lost the place settles nothing more, and does not give away another's", async () => {
+    const sleeping: { wake?: () => void; count: number } = { count: Number.NEGATIVE_INFINITY }
+    const { service, ports, accept, work, job } = await ready({
+      keys: keysBefore(() => {
+        sleeping.count += 1
+        return sleeping.count === 25 ? new Promise<void>((resolve) => (sleeping.wake = resolve)) : Promise.resolve()
+      }),
+    })
+    const { id } = (await accept(seeds(240))).job
+    sleeping.count = 0
+    const first = work(1)
+    while (sleeping.wake === undefined) await new Promise((resolve) => setImmediate(resolve))
+    service.pass(SLOT_SEC)
+    expect(await claimSlot(ports.table, ports.clock())).toBe(2)
+    sleeping.wake()
+    expect(await first).toMatchObject({ idle: false, signed: 0, refused: 0, unexpected: [] })
+    expect(await job(id)).toMatchObject({ settled: 0, signed: 0 })
+    expect(await claimSlot(ports.table, ports.clock())).toBeUndefined()
+    service.pass(SLOT_SEC)
+    expect(await work(1)).toMatchObject({ signed: 240 })
+    expect(expectSound(service)).toBe(240)
+  })
+
   test("time is up: the rest is left to the next, who goes on", async () => {
     const { service, ports, accept, work, job } = await ready({
       keys: keysBefore(async (call) => {

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs"
 import { dirname, join, normalize } from "node:path"
 import { requestIssuer } from "@sealwright/core/admin/external"
+import { acceptJob } from "@sealwright/core/jobs/accept"
 import { auditOfDay } from "@sealwright/core/ledger/audit"
 import { readDeployment, readIssuer } from "@sealwright/core/ledger/trust"
 import type { ForeignSignature } from "@sealwright/core/model"
@@ -19,6 +20,7 @@ import {
   deploymentView,
   foreignSignatureView,
   issuerView,
+  jobView,
   profileView,
   revocationView,
   signatureView,
@@ -80,6 +82,21 @@ describe("the API document", () => {
       ),
       Deployment: deploymentView(await readDeployment(service.ports.table), new Uint8Array(1)),
       Revocation: revocationView(revocation),
+      Job: {
+        ...jobView(
+          {
+            ...(await acceptJob(service.ports, { ...signRequest(["job"]), idempotencyKey: "job" })).job,
+            expiresAt: new Date("2027-01-01T00:00:00Z"),
+            signed: 1,
+            total: 2,
+            startedAt: new Date("2026-11-21T09:00:00Z"),
+            updatedAt: new Date("2026-11-21T09:00:01Z"),
+            stop: "JOB_CANCELLED",
+          },
+          new Date("2026-11-21T09:00:02Z"),
+        ),
+        finishedAt: "2026-11-21T09:00:03Z",
+      },
       AuditEntry: { ...auditView(entry), code: "PROFILE_UNKNOWN" },
     }
     for (const [name, view] of Object.entries(views)) {
