@@ -20,7 +20,10 @@ export const BUNDLING = {
   sourcemap: false,
   legalComments: "none",
   external: [],
-  alias: { "@aws-sdk/credential-provider-node": join(root, "functions", "http", "environment-credentials.ts") },
+  alias: {
+    "@aws-sdk/credential-provider-node": join(root, "functions", "http", "environment-credentials.ts"),
+    "@aws-sdk/middleware-endpoint-discovery": join(root, "functions", "http", "no-endpoint-discovery.ts"),
+  },
 } as const satisfies BuildOptions
 
 export interface BundledFunction {
