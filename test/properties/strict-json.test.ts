@@ -40,6 +40,26 @@ it("the canonical form is a fixed point and does not depend on the order of memb
   )
 })
 
+/** Names of one or two of these, so that each is met after every other; escapes of all forms. */
+const NAME_PIECES = ['"', "\\", "/", "a", "\n", "u", "\u0001", "é", "\\u0022", "u005c"]
+const escapedNames = fc.dictionary(
+  fc.array(fc.constantFrom(...NAME_PIECES), { minLength: 1, maxLength: 2 }).map((pieces) => pieces.join("")),
+  fc.integer(),
+  { minKeys: 1, maxKeys: 5 },
+)
+
+it("names with escapes are read as they stand, whatever was read before", () => {
+  fc.assert(
+    fc.property(escapedNames, fc.boolean(), (members, asCodes) => {
+      const plain = JSON.stringify(members)
+      const text = asCodes ? plain.replace(/\\(["\\])/g, (_, one) => (one === '"' ? "\\u0022" : "\\u005C")) : plain
+      const [read] = parseJson(utf8(`[${text}]`), LIMITS) as [object]
+      expect(Object.entries(read)).toEqual(Object.entries(members))
+    }),
+    { numRuns: 4 * runs },
+  )
+})
+
 it("repeating any member of any object is refused", () => {
   fc.assert(
     fc.property(fc.dictionary(fc.string(), fc.jsonValue(), { minKeys: 1 }), fc.nat(), (members, pick) => {

@@ -1,5 +1,6 @@
 import { utf8Decode } from "./bytes.ts"
 import { FormatError } from "./errors.ts"
+import { parseNative, readJson } from "./json-reader.ts"
 
 export type JsonValue = null | boolean | number | string | readonly JsonValue[] | JsonObject
 
@@ -25,21 +26,16 @@ const COLON = 0x3a
  * no number outside the range of a double.
  *
  * The engine's own parser checks the grammar. What it lets pass is found by counting: colons outside strings in the
- * text against members in the result differ exactly when a name stood twice.
+ * text against members in the result differ exactly when a name stood twice. Names with escapes are read by `readJson`, since
+ * the engine may take one for another.
  *
  * @throws FormatError TOO_LARGE (bytes, depth), TEXT_MALFORMED (not UTF-8), JSON_MALFORMED
  */
 export function parseJson(bytes: Uint8Array, limits: JsonLimits): JsonValue {
   if (bytes.length > limits.maxBytes) throw new FormatError("TOO_LARGE", `JSON of more than ${limits.maxBytes} bytes`)
-  const members = countMembers(bytes, limits.maxDepth ?? DEFAULT_MAX_DEPTH)
+  const { members, escapedName } = countMembers(bytes, limits.maxDepth ?? DEFAULT_MAX_DEPTH)
   const text = utf8Decode(bytes)
-  let parsed: unknown
-  try {
-    parsed = JSON.parse(text)
-  } catch {
-    throw new FormatError("JSON_MALFORMED", "not JSON")
-  }
-  return harden(parsed, members)
+  return harden(escapedName ? readJson(text) : parseNative(text), members)
 }
 
 /**
@@ -54,18 +50,29 @@ export function parseJsonWithRawPem(bytes: Uint8Array, limits: JsonLimits): Json
 }
 
 /** Exact for valid JSON; for any other text the grammar check comes after. Runs first, so that depth is bounded before parsing. */
-function countMembers(bytes: Uint8Array, maxDepth: number): number {
+function countMembers(
+  bytes: Uint8Array,
+  maxDepth: number,
+): { readonly members: number; readonly escapedName: boolean } {
+  const escapes = bytes.includes(BACKSLASH)
   let depth = 0
   let members = 0
+  let escapedName = false
+  let stringFrom = 0
+  let stringTo = 0
   for (let i = 0; i < bytes.length; i++) {
     const byte = bytes[i]
-    if (byte === QUOTE) i = endOfString(bytes, i + 1)
-    else if (byte === COLON) members++
-    else if (byte === 0x7b || byte === 0x5b) {
+    if (byte === QUOTE) {
+      stringFrom = i + 1
+      i = stringTo = endOfString(bytes, stringFrom)
+    } else if (byte === COLON) {
+      members++
+      if (escapes) escapedName ||= bytes.subarray(stringFrom, stringTo).includes(BACKSLASH)
+    } else if (byte === 0x7b || byte === 0x5b) {
       if (++depth > maxDepth) throw new FormatError("TOO_LARGE", `JSON nested deeper than ${maxDepth}`)
     } else if (byte === 0x7d || byte === 0x5d) depth--
   }
-  return members
+  return { members, escapedName }
 }
 
 /** Position of the quote that ends the string whose content starts at `from`: the first behind an even run of backslashes. */
