@@ -21,6 +21,7 @@ export const FORMAT_ERROR_CODES = {
   ENVELOPE_MALFORMED: "the envelope breaks a rule of its format",
   TIMESTAMP_MALFORMED:
     "the bytes are DER but not a timestamp request, response or token of RFC 3161 in the profile that is read here",
+  OCSP_MALFORMED: "the bytes are DER but not an OCSP request of RFC 6960 in the profile that is read here",
   VERSION_UNKNOWN: "the media type or version is newer than this reader",
 } as const
 

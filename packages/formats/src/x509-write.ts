@@ -1,5 +1,6 @@
 import { type SignatureScheme, schemeRow } from "./algorithms.ts"
 import { utf8 } from "./bytes.ts"
+import { TAG } from "./der.ts"
 import {
   ascii,
   bitString,
@@ -78,6 +79,8 @@ export interface TimestampAuthorityFields extends CertificateFields {
   readonly crlUrl: string
 }
 
+export type OcspResponderFields = Omit<TimestampAuthorityFields, "crlUrl">
+
 /** Name of RFC 5280 §4.1.2.4 in the order C, ST, O, CN; the country is a PrintableString, the others UTF-8. */
 export function distinguishedName(name: DistinguishedName): Uint8Array {
   if (!/^[A-Z]{2}$/.test(name.country)) throw unencodable("a country that is not two capital letters")
@@ -151,6 +154,20 @@ export function timestampAuthorityTbs(fields: TimestampAuthorityFields): Uint8Ar
   ])
 }
 
+/**
+ * To-be-signed bytes of a delegated OCSP responder's certificate (RFC 6960 §4.2.2.2): extKeyUsage critical and nothing but OCSPSigning. Clients don't
+ * ask whether it is revoked (id-pkix-ocsp-nocheck, §4.2.2.2.1), so it lives for weeks.
+ */
+export function ocspResponderTbs(fields: OcspResponderFields): Uint8Array {
+  return certificateTbs(fields, [
+    LEAF_KEY_USAGE,
+    extension(EXTENSION.extKeyUsage.oid, true, sequence(oid(KEY_PURPOSE.ocspSigning))),
+    subjectKeyIdExtension(fields.subjectKeyId),
+    authorityKeyIdExtension(fields.authorityKeyId),
+    extension(OCSP_NO_CHECK, false, Uint8Array.of(TAG.NULL, 0)),
+  ])
+}
+
 /** What an issuing CA asks an outside authority for (PKCS #10); the authority adds what names itself. */
 export function issuingCaRequestExtensions(subjectKeyId: Uint8Array, pathLength: number): readonly Uint8Array[] {
   return [caExtension(pathLength), CA_KEY_USAGE, CODE_KEY_PURPOSE, subjectKeyIdExtension(subjectKeyId)]
@@ -213,6 +230,7 @@ function crlUrlExtension(url: string): Uint8Array {
   )
 }
 
+const OCSP_NO_CHECK = "1.3.6.1.5.5.7.48.1.5"
 const SUBJECT_KEY_ID = oid(EXTENSION.subjectKeyIdentifier.oid)
 const VERSION_3 = explicit(0, integer(2n))
 const LEAF_KEY_USAGE = extension(EXTENSION.keyUsage.oid, true, namedBits([KEY_USAGE.digitalSignature]))
