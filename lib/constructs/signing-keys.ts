@@ -8,6 +8,7 @@ export const PURPOSES = [
   "issuer",
   "held",
   "timestamp",
+  "ocsp",
   "tuf-root",
   "tuf-targets",
   "tuf-lists",
@@ -51,7 +52,7 @@ export class SigningKeys extends Construct {
     this.#aliases = arn("alias", `${name}/*`)
   }
 
-  grantSign(grantee: ServiceFunction, ...purposes: readonly Exclude<KeyPurpose, "timestamp">[]): void {
+  grantSign(grantee: ServiceFunction, ...purposes: readonly Exclude<KeyPurpose, "timestamp" | "ocsp">[]): void {
     this.#allowSign(grantee, purposes, RSA.others)
   }
 
@@ -59,19 +60,28 @@ export class SigningKeys extends Construct {
     this.#allowSign(grantee, ["timestamp"], RSA.timestamps)
   }
 
-  #allowSign(grantee: ServiceFunction, purposes: readonly KeyPurpose[], rsa: string): void {
+  /** ECDSA alone. */
+  grantOcsp(grantee: ServiceFunction): void {
+    this.#allowSign(grantee, ["ocsp"])
+  }
+
+  #allowSign(grantee: ServiceFunction, purposes: readonly KeyPurpose[], ...rsa: readonly string[]): void {
     grantee.allow(["kms:Sign"], [this.#keys], {
       conditions: {
-        StringEquals: { ...this.#ownTag(), [`aws:ResourceTag/${PURPOSE_TAG}`]: purposes, ...signing(rsa) },
+        StringEquals: { ...this.#ownTag(), [`aws:ResourceTag/${PURPOSE_TAG}`]: purposes, ...signing(...rsa) },
       },
       because: BY_TAG,
     })
   }
 
-  /** To create keys with both tags, name them, and read what is public of them. Neither re-tagging nor moving an alias is in it. */
-  grantCreate(grantee: ServiceFunction): void {
+  /**
+   * To create keys with both tags, name them, and read what is public of them. Neither re-tagging nor moving an alias is in it.
+   * @param but purposes that this deployment has no use for
+   */
+  grantCreate(grantee: ServiceFunction, ...but: readonly KeyPurpose[]): void {
+    const purposes = PURPOSES.filter((purpose) => !but.includes(purpose))
     const tags = {
-      StringEquals: { [`aws:RequestTag/${STACK_TAG}`]: this.#stackTag, [`aws:RequestTag/${PURPOSE_TAG}`]: PURPOSES },
+      StringEquals: { [`aws:RequestTag/${STACK_TAG}`]: this.#stackTag, [`aws:RequestTag/${PURPOSE_TAG}`]: purposes },
       "ForAllValues:StringEquals": { "aws:TagKeys": [STACK_TAG, PURPOSE_TAG] },
     }
     grantee.allow(["kms:CreateKey"], ["*"], {

@@ -73,6 +73,11 @@ export const ERROR_CODES = {
     retry: false,
     remedy: "Make a timestamp authority with `sealwright timestamp authority`.",
   },
+  OCSP_RESPONDER_MISSING: {
+    kind: "missing",
+    retry: false,
+    remedy: "Make or renew the issuer's OCSP responder with `sealwright ocsp create`.",
+  },
   NOT_PUBLISHED: { kind: "missing", retry: true, remedy: "Nothing is published yet: run a publication first." },
   CALLER_NOT_LISTED: {
     kind: "denied",
@@ -125,6 +130,11 @@ export const ERROR_CODES = {
     kind: "conflict",
     retry: false,
     remedy: "The next generation is one above the one that signs now: read the issuer and ask again.",
+  },
+  OCSP_GENERATION_WRONG: {
+    kind: "conflict",
+    retry: false,
+    remedy: "The next generation is one above the one that answers now: read the responders and ask again.",
   },
   ISSUER_NOT_PUBLISHED: {
     kind: "conflict",

@@ -71,6 +71,30 @@ export interface TimestampAuthority {
   readonly state: "active" | "revoked"
 }
 
+export const OCSP_ALGORITHMS = ["ecdsa-p256-sha256", "ecdsa-p384-sha384"] as const
+export type OcspAlgorithm = (typeof OCSP_ALGORITHMS)[number]
+
+/**
+ * The delegated OCSP responder of one CA key: a key that signs OCSP responses, and nothing else, with its short-lived certificate right below that CA
+ * key (D13).
+ */
+export interface OcspResponder {
+  /** name and generation of the CA whose certificates it answers for */
+  readonly issuer: string
+  readonly issuerGeneration: number
+  readonly issuerKeyId: string
+  /** DER; names the CA in a CertID */
+  readonly issuerCertificate: Uint8Array
+  /** of its key, from 1; renewing keeps the key */
+  readonly generation: number
+  readonly key: KeyReference
+  readonly certificate: Uint8Array
+  /** days of each of its certificates, but for one that its issuer's end cuts */
+  readonly days: number
+  readonly notBefore: Date
+  readonly notAfter: Date
+}
+
 /** An issuer's key before an outside authority has certified it: it signs nothing but its own request. */
 export interface PendingIssuer {
   readonly name: string

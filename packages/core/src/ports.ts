@@ -17,6 +17,7 @@ export const KEY_PURPOSES = [
   "issuer",
   "held",
   "timestamp",
+  "ocsp",
   "tuf-root",
   "tuf-targets",
   "tuf-lists",

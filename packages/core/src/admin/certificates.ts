@@ -8,6 +8,7 @@ import {
   issuingCaTbs,
   leafTbsWriter,
   type OwnLeafFields,
+  ocspResponderTbs,
   rootTbs,
   timestampAuthorityTbs,
 } from "@sealwright/formats/x509-write"
@@ -140,6 +141,29 @@ export async function certifyTimestampAuthority(
     crlUrl: crlUrl(names.crlHost, root.issuerKeyId),
   })
   return assembleCertificate(tbs, root.key.scheme, await ports.keys.sign(root.key, tbs))
+}
+
+/** The certificate of an issuer's delegated OCSP responder, by that issuer's own key: RFC 6960 §4.2.2.2 takes no other. */
+export async function certifyOcspResponder(
+  ports: CertifyPorts,
+  issuer: Issuer,
+  key: KeyReference,
+  names: Names,
+  notBefore: Date,
+  notAfter: Date,
+): Promise<Uint8Array> {
+  const tbs = ocspResponderTbs({
+    serial: randomSerial(ports.random),
+    scheme: issuer.key.scheme,
+    issuer: parseCertificate(issuer.certificate).subject.der,
+    notBefore,
+    notAfter,
+    subject: subjectName(names, `${issuer.name} OCSP responder`),
+    spki: key.spki,
+    subjectKeyId: keyIdentifier(ports.digest, key.spki),
+    authorityKeyId: authorityKeyId(ports.digest, issuer),
+  })
+  return assembleCertificate(tbs, issuer.key.scheme, await ports.keys.sign(issuer.key, tbs))
 }
 
 /** What asks an outside authority for the certificate of an issuing CA: PKCS #10, DER, signed by the key itself. */

@@ -10,6 +10,8 @@ export const keys = {
     sk: generation === 1 ? name : `${name}@${generation}`,
   }),
   timestampAuthority: (generation: number): Key => ({ pk: "timestamp-authorities", sk: padNumber(generation) }),
+  /** of the CA key with this id */
+  ocspResponder: (issuerKeyId: string): Key => ({ pk: "ocsp-responders", sk: issuerKeyId }),
   /** an issuer whose key waits for a certificate of an outside authority */
   pendingIssuer: (name: string): Key => ({ pk: "pending-issuers", sk: name }),
   /** the next free number of an issuer */

@@ -137,6 +137,14 @@ export async function leasesOf(table: Table, issuerKeyId: string): Promise<Lease
   return (await queryAll(table, `leases#${issuerKeyId}`)).map(leaseFrom)
 }
 
+/** The lease that gave this number out, if one did. */
+export async function leaseOfNumber(table: Table, issuerKeyId: string, number: number): Promise<Lease | undefined> {
+  const range = { to: padNumber(number), limit: 1, descending: true }
+  const [item] = (await table.query(`leases#${issuerKeyId}`, range)).items
+  const lease = item && leaseFrom(item)
+  return lease !== undefined && number < lease.first + lease.size ? lease : undefined
+}
+
 export async function nextNumber(table: Table, issuerKeyId: string): Promise<number> {
   const item = await table.get(keys.numbers(issuerKeyId))
   if (item === undefined) throw new ServiceError("ISSUER_UNKNOWN", `no numbering for issuer key ${issuerKeyId}`)

@@ -1,5 +1,6 @@
 import { parseCertificate } from "@sealwright/formats/x509"
 import { readCommit } from "../ledger/epochs.ts"
+import { listOcspResponders } from "../ledger/ocsp-responders.ts"
 import type { PublicationHead } from "../ledger/publication.ts"
 import { readHead } from "../ledger/publication.ts"
 import { listTimestampAuthorities } from "../ledger/timestamp-authorities.ts"
@@ -18,11 +19,11 @@ export type ExpiryLevel = (typeof EXPIRY_LEVELS)[number]
 
 /** One thing that ends. */
 export interface Expiry {
-  /** `root`, `issuer/<name>` (`@<generation>` from the second on), `profile/<name>`, `timestamp-authority`, `tuf/<role>` */
+  /** `root`, `issuer/<name>` (`@<generation>` from the second on), `profile/<name>`, `timestamp-authority`, `ocsp/<issuer>` (as issuers), `tuf/<role>` */
   readonly name: string
   readonly at: Date
-  /** `people` must renew it in time; a `publication` renews it by itself; of what is `finished` nothing new comes, so its end hurts nobody */
-  readonly renewedBy: "people" | "publication" | "finished"
+  /** `people` must renew it in time; a `publication` or a daily `schedule` renews it by itself; of what is `finished` nothing new comes, so its end hurts nobody */
+  readonly renewedBy: "people" | "publication" | "schedule" | "finished"
 }
 
 /** An end counts from its own moment on. @returns the narrowest level that `at` has reached */
@@ -45,6 +46,8 @@ export function daysLeft(at: Date, now: Date): number {
 export function urgencyOf({ at, renewedBy }: Expiry, head: PublicationHead | undefined, now: Date): ExpiryLevel {
   if (renewedBy === "finished") return "ok"
   if (renewedBy === "people") return levelOf(at, now)
+  // Half of its life is over when a schedule renews it, so it always ends within weeks: urgent when that has failed for days.
+  if (renewedBy === "schedule") return at.getTime() - now.getTime() <= 7 * DAY_MS ? levelOf(at, now) : "ok"
   const age = head?.committedAt === undefined ? 0 : now.getTime() - head.committedAt.getTime()
   return age <= 2 * REFRESH_SEC * 1000 ? "ok" : levelOf(at, now)
 }
@@ -61,7 +64,8 @@ export async function listExpiries(table: Table): Promise<Expiry[]> {
       renewedBy: root === deployment.root ? "people" : "finished",
     }),
   )
-  for (const issuer of await listIssuers(table))
+  const issuers = await listIssuers(table)
+  for (const issuer of issuers)
     if (!roots.some(({ issuerKeyId }) => issuerKeyId === issuer.issuerKeyId))
       ends.push({ name: nameOf(issuer), at: issuer.notAfter, renewedBy: renewerOf(issuer) })
   for (const { name, held, state } of await listProfiles(table))
@@ -71,6 +75,11 @@ export async function listExpiries(table: Table): Promise<Expiry[]> {
     }
   const authority = (await listTimestampAuthorities(table)).findLast(({ state }) => state === "active")
   if (authority !== undefined) ends.push({ name: "timestamp-authority", at: authority.notAfter, renewedBy: "people" })
+  for (const { issuerKeyId, issuer, issuerGeneration, notAfter } of await listOcspResponders(table)) {
+    const revoked = issuers.find((one) => one.issuerKeyId === issuerKeyId)?.state === "revoked"
+    const name = `ocsp/${issuer}${issuerGeneration === 1 ? "" : `@${issuerGeneration}`}`
+    ends.push({ name, at: notAfter, renewedBy: revoked ? "finished" : "schedule" })
+  }
   for (const role of ["root", "targets"] as const) {
     const newest = (await tufDocuments(table, role)).at(-1)
     if (newest !== undefined) ends.push({ name: `tuf/${role}`, at: newest.expires, renewedBy: "people" })
@@ -93,5 +102,14 @@ function nameOf({ name, generation }: Issuer): string {
 
 /** What ends first of all that people must renew in time. @returns undefined before the ceremony */
 export async function nextExpiry(table: Table): Promise<Expiry | undefined> {
-  return (await listExpiries(table)).find(({ renewedBy }) => renewedBy === "people")
+  return (await nextExpiries(table)).people
+}
+
+/** What ends first of all that people must renew in time, and of what a schedule renews. */
+export async function nextExpiries(
+  table: Table,
+): Promise<{ readonly people: Expiry | undefined; readonly schedule: Expiry | undefined }> {
+  const expiries = await listExpiries(table)
+  const first = (by: Expiry["renewedBy"]) => expiries.find(({ renewedBy }) => renewedBy === by)
+  return { people: first("people"), schedule: first("schedule") }
 }
