@@ -10,6 +10,8 @@ import { jobResults, readJob } from "@sealwright/core/jobs/read"
 import { SLOT_SEC } from "@sealwright/core/jobs/slot"
 import { workJobs } from "@sealwright/core/jobs/work"
 import { openJobs } from "@sealwright/core/ledger/jobs"
+import { listOcspResponders } from "@sealwright/core/ledger/ocsp-responders"
+import { makeOcspResponders } from "@sealwright/core/ocsp/responder"
 import type { Item } from "@sealwright/core/ports"
 import { publish } from "@sealwright/core/publish/flow"
 import { revoke } from "@sealwright/core/revoke/flow"
@@ -133,6 +135,13 @@ const ACTS: Readonly<Record<string, Act>> = {
     await publish(ports, false)
     await activateSuccessor(ports, "ci", 2, ADMIN)
     await retireRoot(ports, hexEncode(digest("sha256", formerRoots[0]?.certificate ?? new Uint8Array(0))), ADMIN)
+  },
+  "make an OCSP responder, and give it a new key": async (ports, world) => {
+    const request = { issuer: "ci", algorithm: undefined, days: 30 }
+    await makeOcspResponders(ports, { ...request, generation: 1 }, ADMIN)
+    const [made] = await makeOcspResponders(ports, { ...request, generation: 2 }, ADMIN)
+    const standing = await listOcspResponders(world.table)
+    if (standing.length !== 1 || standing[0]?.key.keyId !== made?.key.keyId) world.fail("another responder stands")
   },
   publish: async (ports) => {
     await publish(ports, true)

@@ -1,3 +1,6 @@
+import { certIdDigest, digest } from "@sealwright/adapters/platform"
+import { ServiceError } from "@sealwright/core/errors"
+import { createOcspResponder } from "@sealwright/core/ocsp/flow"
 import { parseTimestampToken } from "@sealwright/formats/cms"
 import { type CrlReason, findRevoked, parseCrl, REASON_CODE, revokedEntries } from "@sealwright/formats/crl"
 import { assembleCrl, type CrlEntry, compareSerials, crlTbs } from "@sealwright/formats/crl-write"
@@ -10,6 +13,7 @@ import { encodePayload, parseNotaryJws, parsePayload } from "@sealwright/formats
 import { parseDigest, parseImageIndex, parseImageManifest } from "@sealwright/formats/oci"
 import { parseSignatureManifest } from "@sealwright/formats/oci-notary"
 import { formatReference, parseReference } from "@sealwright/formats/oci-reference"
+import { ocspRequest, parseOcspRequest } from "@sealwright/formats/ocsp"
 import { pemBlocks, pemDecode, pemDecodeAll, pemDecodeLenient, pemEncode } from "@sealwright/formats/pem"
 import { encodeEncryptedPrivateKey, parseEncryptedPrivateKey, parsePrivateKeyInfo } from "@sealwright/formats/pkcs8"
 import { formatTime, parseTime, parseTimeLenient } from "@sealwright/formats/time"
@@ -181,6 +185,14 @@ const ENCRYPTED_KEY = encodeEncryptedPrivateKey({
 })
 
 describe("T26: decoders refuse with FormatError and nothing else", () => {
+  const twenty = new Uint8Array(20).fill(7)
+  const ocspQuery = ocspRequest({
+    hash: "sha1",
+    issuerNameHash: twenty,
+    issuerKeyHash: twenty,
+    serial: Uint8Array.of(1, 2, 3),
+    nonce: twenty,
+  })
   const query = timestampRequest({ hash: "sha256", digest: new Uint8Array(32), certReq: true })
   const token = makeToken(makeAuthority(issuer, "ecdsa-p256-sha256"), query)
   const crlSigner = makeSigner("ecdsa-p256-sha256")
@@ -204,6 +216,7 @@ describe("T26: decoders refuse with FormatError and nothing else", () => {
     ["CA certificates", issuer.issuing, parseCertificate],
     ["keys", crlSigner.spki, parsePublicKey],
     ["timestamp requests", query, parseTimestampRequest],
+    ["OCSP requests", ocspQuery, parseOcspRequest],
     ["timestamp responses", grantedResponse(token), parseTimestampResponse],
     ["timestamp tokens", token, parseTimestampToken],
     ["CRLs", crl, (bytes) => [...revokedEntries(parseCrl(bytes))]],
@@ -256,6 +269,40 @@ describe("T26: decoders refuse with FormatError and nothing else", () => {
       ])
         onlyRefuses(() => decode(text))
     })
+  })
+})
+
+describe("a changed OCSP request", () => {
+  const twenty = new Uint8Array(20).fill(7)
+  const request = ocspRequest({
+    hash: "sha1",
+    issuerNameHash: twenty,
+    issuerKeyHash: twenty,
+    serial: twenty,
+    nonce: twenty,
+  })
+  const never = () => Promise.reject(new ServiceError("STORE_UNAVAILABLE", "asked"))
+  const table = { get: never, query: never, queryIndex: never, transact: never }
+  const answer = createOcspResponder({
+    table,
+    objects: { get: never },
+    keys: { sign: never },
+    clock: () => NOW,
+    digest,
+    certIdDigest,
+    run: runSync,
+  })
+  const outcomeOf = async (bytes: Uint8Array) => (await answer(bytes)).outcome
+
+  test("any cut is malformedRequest; any flipped bit that or another question, and no more", async () => {
+    for (let length = 0; length < request.length; length++)
+      expect(await outcomeOf(request.subarray(0, length))).toBe("malformedRequest")
+    for (let i = 0; i < 8 * request.length; i++) {
+      const bytes = Uint8Array.from(request)
+      bytes[i >> 3] = (bytes[i >> 3] as number) ^ (1 << (i & 7))
+      expect(["malformedRequest", "tryLater"]).toContain(await outcomeOf(bytes))
+    }
+    expect(await outcomeOf(request)).toBe("tryLater")
   })
 })
 
