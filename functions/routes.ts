@@ -1,18 +1,28 @@
 /**
- * The HTTP API: which function answers which route, in AWS and on one machine alike. IAM authorizes every one (D10, D14), but timestamps where a
- * deployment opens them.
+ * The HTTP API: which function answers which route, in AWS and on one machine alike. IAM authorizes every one (D10, D14), but timestamps and OCSP where
+ * a deployment opens them.
  */
-export interface ApiRoute {
+export interface ApiRoute<Name extends string = FunctionName> {
   readonly method: "GET" | "POST" | "PUT" | "PATCH"
   readonly path: string
-  readonly functionName: FunctionName
+  readonly functionName: Name
 }
 
+/** Functions that a stack always has. */
 export const FUNCTION_NAMES = ["sign", "records", "revoke", "admin", "publish", "crl", "timestamp", "batch"] as const
 export type FunctionName = (typeof FUNCTION_NAMES)[number]
 
-const route = (functionName: FunctionName, method: ApiRoute["method"], ...paths: readonly string[]): ApiRoute[] =>
-  paths.map((path) => ({ method, path, functionName }))
+/** A function that a stack has only when it is asked for. */
+export const OCSP_FUNCTION = "ocsp"
+
+/** A route of any function that a stack may have. */
+export type AnyRoute = ApiRoute<FunctionName | typeof OCSP_FUNCTION>
+
+const route = <Name extends string>(
+  functionName: Name,
+  method: ApiRoute["method"],
+  ...paths: readonly string[]
+): ApiRoute<Name>[] => paths.map((path) => ({ method, path, functionName }))
 
 /** The one route that a deployment may open to clients that sign no requests. */
 export const TIMESTAMP_ROUTE: ApiRoute = { method: "POST", path: "/v1/timestamp", functionName: "timestamp" }
@@ -55,4 +65,17 @@ export const ROUTES: readonly ApiRoute[] = [
   ...route("admin", "PUT", "/v1/profiles/{profile}/allowances"),
   ...route("publish", "POST", "/v1/publications"),
   TIMESTAMP_ROUTE,
+]
+
+/** Where stock clients ask for a certificate's status (RFC 6960 A.1); they sign no requests. */
+export const OCSP_OPEN_ROUTES: readonly AnyRoute[] = [
+  ...route(OCSP_FUNCTION, "POST", "/v1/ocsp"),
+  ...route(OCSP_FUNCTION, "GET", "/v1/ocsp/{request+}"),
+]
+
+/** What a stack with an OCSP responder has besides. */
+export const OCSP_ROUTES: readonly AnyRoute[] = [
+  ...route("records", "GET", "/v1/ocsp-responders"),
+  ...route("admin", "POST", "/v1/issuers/{issuer}/ocsp-responder"),
+  ...OCSP_OPEN_ROUTES,
 ]

@@ -14,6 +14,8 @@ export interface ContextSettings {
   readonly timestampPolicy?: string
   /** key operations a second that batch jobs may use */
   readonly batchRate?: number
+  /** requests per second that the OCSP responder takes from anyone; undefined: there is none */
+  readonly ocsp?: number
 }
 
 /**
@@ -38,9 +40,14 @@ export function readContext(read: (name: string) => unknown): ContextSettings {
   const hosts = list("hosts")
   const certificateArn = text("certificateArn")
   const alarmTopicArn = text("alarmTopicArn")
-  const rate = text("openTimestamps")
-  if (rate !== undefined && !/^[1-9][0-9]{0,3}$/.test(rate))
-    throw new TypeError("context openTimestamps: expected requests per second, 1 to 9999")
+  const rate = (name: string): number | undefined => {
+    const value = text(name)
+    if (value !== undefined && !/^[1-9][0-9]{0,3}$/.test(value))
+      throw new TypeError(`context ${name}: expected requests per second, 1 to 9999`)
+    return value === undefined ? undefined : Number(value)
+  }
+  const openTimestamps = rate("openTimestamps")
+  const ocsp = rate("ocsp")
   const timestampPolicy = text("timestampPolicy")
   const batchRate = text("batchRate")
   if (batchRate !== undefined && !/^(?:[1-9][0-9]{1,3}|10000)$/.test(batchRate))
@@ -57,7 +64,8 @@ export function readContext(read: (name: string) => unknown): ContextSettings {
     ...(name !== undefined && { name }),
     ...(certificateArn !== undefined && { certificateArn }),
     ...(alarmTopicArn !== undefined && { alarmTopicArn }),
-    ...(rate !== undefined && { openTimestamps: Number(rate) }),
+    ...(openTimestamps !== undefined && { openTimestamps }),
+    ...(ocsp !== undefined && { ocsp }),
     ...(timestampPolicy !== undefined && { timestampPolicy }),
     ...(batchRate !== undefined && { batchRate: Number(batchRate) }),
   }

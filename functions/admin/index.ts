@@ -20,9 +20,11 @@ import { ServiceError } from "@sealwright/core/errors"
 import { tufDocuments } from "@sealwright/core/ledger/tuf-documents"
 import type { Deployment } from "@sealwright/core/model"
 import { ROOT_NAME } from "@sealwright/core/names"
+import { makeOcspResponders, renewOcspResponders } from "@sealwright/core/ocsp/responder"
 import { makeTimestampAuthority } from "@sealwright/core/timestamp/authority"
 import { runSync } from "@sealwright/verifier/node-crypto"
 import { type ApiEvent, bodyOf, callerOf, pathParameter } from "../http/event.ts"
+import { log } from "../http/log.ts"
 import { problemResponses } from "../http/problem-responses.ts"
 import { type Reply, reply } from "../http/reply.ts"
 import {
@@ -33,6 +35,7 @@ import {
   check,
   issuerRotationSchema,
   issuerSchema,
+  ocspResponderSchema,
   profileChangeSchema,
   profileRotationSchema,
   profileSchema,
@@ -42,7 +45,7 @@ import {
   timestampAuthoritySchema,
 } from "../http/schemas.ts"
 import { readSettings, readTokenSettings } from "../http/settings.ts"
-import { deploymentView, issuerView, profileView, timestampAuthorityView } from "../http/views.ts"
+import { deploymentView, issuerView, ocspResponderView, profileView, timestampAuthorityView } from "../http/views.ts"
 import { wake } from "../http/wake.ts"
 
 const settings = readSettings(process.env, "table", "stack", "keyPolicy", "publishFunction")
@@ -91,6 +94,11 @@ const routes: { readonly [routeKey: string]: Route } = {
       timestampAuthority: timestampAuthorityView(await makeTimestampAuthority(ports, request, actor)),
     })
   },
+  "POST /v1/issuers/{issuer}/ocsp-responder": async (event, actor) => {
+    const wanted = { algorithm: undefined, generation: undefined, ...check(ocspResponderSchema, bodyOf(event)) }
+    const made = await makeOcspResponders(ports, { issuer: pathParameter(event, "issuer"), ...wanted }, actor)
+    return reply(200, { ocspResponders: made.map(ocspResponderView) })
+  },
   "POST /v1/issuers/{issuer}/rotation": async (event, actor) => {
     const rotation = { name: pathParameter(event, "issuer"), ...check(issuerRotationSchema, bodyOf(event)) }
     return reply(200, { issuer: issuerView(await rotateIssuer(ports, { algorithm: undefined, ...rotation }, actor)) })
@@ -135,7 +143,7 @@ async function deploymentReply(deployment: Deployment): Promise<Reply> {
   return reply(200, { deployment: deploymentView(deployment, root?.bytes ?? new Uint8Array(0)) })
 }
 
-export const handler = middy<ApiEvent, Reply>()
+const viaApi = middy<ApiEvent, Reply>()
   .use(problemResponses(ports))
   .handler(async (event) => {
     const actor = callerOf(event)
@@ -145,6 +153,18 @@ export const handler = middy<ApiEvent, Reply>()
     await wake(invoke, settings.publishFunction)
     return answer
   })
+
+/** A schedule renews what lives for weeks, without a person and with no other right than that. */
+export const handler = async (event: unknown, context: Parameters<typeof viaApi>[1]): Promise<unknown> => {
+  if (!isRenewal(event)) return await viaApi(event as ApiEvent, context)
+  const renewed = await renewOcspResponders(ports, { principal: "schedule", requestId: context.awsRequestId })
+  log({ renewed })
+  return { renewed }
+}
+
+function isRenewal(event: unknown): boolean {
+  return typeof event === "object" && event !== null && "renew" in event && event.renew === "ocsp-responders"
+}
 
 type Defined<T> = { [Name in keyof T]: Exclude<T[Name], undefined> }
 

@@ -1,6 +1,6 @@
 import { ServiceError } from "@sealwright/core/errors"
 import { MAX_JOB_SUBJECTS } from "@sealwright/core/jobs/rules"
-import { CRL_REASONS, KEY_MODES, TIMESTAMP_MODES } from "@sealwright/core/model"
+import { CRL_REASONS, KEY_MODES, OCSP_ALGORITHMS, TIMESTAMP_MODES } from "@sealwright/core/model"
 import { SLUG, ULID } from "@sealwright/core/names"
 import { MAX_FOREIGN_ENVELOPE_BYTES } from "@sealwright/core/records/foreign"
 import { MAX_SUBJECTS } from "@sealwright/core/sign/rules"
@@ -123,6 +123,13 @@ export const timestampAuthoritySchema = v.strictObject({
     "ecdsa-p256-sha256",
   ),
   days: v.optional(whole(1, 3660), 365),
+})
+
+/** The generation is the next one of its key, as with issuers; without it the key stays. Shorter lives than 21 days leave no time to notice. */
+export const ocspResponderSchema = v.strictObject({
+  algorithm: v.optional(v.picklist(OCSP_ALGORITHMS)),
+  days: v.optional(whole(21, 90), 30),
+  generation: v.optional(generation),
 })
 
 const principals = v.pipe(v.array(principal), v.maxLength(100))

@@ -4,6 +4,7 @@ import type {
   Deployment,
   ForeignSignature,
   Issuer,
+  OcspResponder,
   PendingIssuer,
   Profile,
   Revocation,
@@ -117,6 +118,19 @@ export function timestampAuthorityView(authority: TimestampAuthority) {
     chain: authority.chain.map((der) => pemEncode("CERTIFICATE", der)),
     notBefore: formatTime(authority.notBefore),
     notAfter: formatTime(authority.notAfter),
+  }
+}
+
+export function ocspResponderView(responder: OcspResponder) {
+  return {
+    issuer: responder.issuer,
+    issuerGeneration: responder.issuerGeneration,
+    issuerKeyId: responder.issuerKeyId,
+    generation: responder.generation,
+    algorithm: responder.key.scheme,
+    certificate: pemEncode("CERTIFICATE", responder.certificate),
+    notBefore: formatTime(responder.notBefore),
+    notAfter: formatTime(responder.notAfter),
   }
 }
 

@@ -8,7 +8,7 @@ import { openS3Objects } from "@sealwright/adapters/s3"
 import { isServiceError, ServiceError } from "@sealwright/core/errors"
 import { readHead } from "@sealwright/core/ledger/publication"
 import type { PublishPorts } from "@sealwright/core/publish/edition"
-import { nextExpiry } from "@sealwright/core/publish/expiry"
+import { type Expiry, nextExpiries } from "@sealwright/core/publish/expiry"
 import { publish } from "@sealwright/core/publish/flow"
 import { runSync } from "@sealwright/verifier/node-crypto"
 import { type ApiEvent, callerOf } from "../http/event.ts"
@@ -76,11 +76,15 @@ async function run(force: boolean) {
   const head = await readHead(ports.table)
   const ageSec = head?.committedAt === undefined ? 0 : (clock().getTime() - head.committedAt.getTime()) / 1000
   emitMetric("PublicationAge", ageSec, "Seconds", clock())
-  const expiry = await nextExpiry(ports.table)
-  if (expiry !== undefined)
-    emitMetric("DaysToExpiry", (expiry.at.getTime() - clock().getTime()) / 86_400_000, "Count", clock())
+  const { people, schedule } = await nextExpiries(ports.table)
+  emitDays("DaysToExpiry", people)
+  emitDays("OcspDaysToExpiry", schedule)
   log({ epoch: outcome.epoch, published: outcome.published, idle: outcome.idle })
   return outcome
+}
+
+function emitDays(metric: string, expiry: Expiry | undefined): void {
+  if (expiry !== undefined) emitMetric(metric, (expiry.at.getTime() - clock().getTime()) / 86_400_000, "Count", clock())
 }
 
 /** Before the ceremony there is nothing to publish, and a publisher that lost to another one has nothing to do. */

@@ -8,6 +8,7 @@ import type { Job } from "@sealwright/core/jobs/rules"
 import { auditOfDay } from "@sealwright/core/ledger/audit"
 import { foreignSignaturesOf } from "@sealwright/core/ledger/foreign"
 import { jobsOfProfile } from "@sealwright/core/ledger/jobs"
+import { listOcspResponders } from "@sealwright/core/ledger/ocsp-responders"
 import { readHead } from "@sealwright/core/ledger/publication"
 import { findRecord, recordsOfProfile, signaturesOfArtifact } from "@sealwright/core/ledger/records"
 import { findRevocation, listRevocations } from "@sealwright/core/ledger/revocations"
@@ -41,6 +42,7 @@ import {
   foreignSignatureView,
   issuerView,
   jobView,
+  ocspResponderView,
   profileView,
   revocationView,
   signatureView,
@@ -155,6 +157,8 @@ const routes: { readonly [routeKey: string]: Route } = {
     if (newest === undefined) throw new ServiceError("TIMESTAMP_AUTHORITY_MISSING", "no timestamp authority is active")
     return reply(200, { timestampAuthority: timestampAuthorityView(newest) })
   },
+  "GET /v1/ocsp-responders": async () =>
+    reply(200, { ocspResponders: (await listOcspResponders(table)).map(ocspResponderView) }),
   "GET /v1/publication": async () => {
     const head = await readHead(table)
     if (head === undefined) throw new ServiceError("PRECONDITION_REQUIRED", "nothing is set up yet")

@@ -1,7 +1,7 @@
 import { Token } from "aws-cdk-lib"
 import { Effect, ManagedPolicy, PolicyStatement } from "aws-cdk-lib/aws-iam"
 import { Construct } from "constructs"
-import { type ApiRoute, type FunctionName, ROUTES } from "../../functions/routes.ts"
+import { type AnyRoute, type FunctionName, ROUTES } from "../../functions/routes.ts"
 import type { ServiceApi } from "./http-api.ts"
 import { acknowledgeWildcards } from "./wildcards.ts"
 
@@ -19,20 +19,26 @@ export class AccessPolicies extends Construct {
   readonly timestamps: ManagedPolicy
   readonly #api: ServiceApi
 
-  constructor(scope: Construct, id: string, api: ServiceApi) {
+  /** @param more routes beside those that every stack has. Default: none */
+  constructor(scope: Construct, id: string, api: ServiceApi, more: readonly AnyRoute[] = []) {
     super(scope, id)
     this.#api = api
+    const routes = [...ROUTES, ...more]
+    const routesOf = (name: FunctionName) => routes.filter(({ functionName }) => functionName === name).map(invocation)
+    const reads = routes
+      .filter(({ method, functionName }) => method === "GET" && functionName === "records")
+      .map(invocation)
     this.revoker = this.#policy("Revoker", "revokes, and reads what to revoke", [
       ...routesOf("revoke"),
-      ...READS.filter((route) => route !== "GET/v1/audit"),
+      ...reads.filter((route) => route !== "GET/v1/audit"),
     ])
     this.admin = this.#policy("Admin", "sets up and keeps issuers and profiles", [
       ...routesOf("admin"),
       ...routesOf("publish"),
-      ...READS,
+      ...reads,
     ])
     this.timestamps = this.#policy("Timestamps", "asks for timestamps", routesOf("timestamp"))
-    this.auditor = this.#policy("Auditor", "reads everything", READS)
+    this.auditor = this.#policy("Auditor", "reads everything", reads)
   }
 
   /**
@@ -95,12 +101,6 @@ function checkProfiles(profiles: readonly string[]): void {
   if (bad !== undefined || profiles.length === 0) throw new TypeError(`not a profile's name: ${bad ?? "(none)"}`)
 }
 
-function routesOf(functionName: FunctionName): string[] {
-  return ROUTES.filter((route) => route.functionName === functionName).map(invocation)
+function invocation({ method, path }: AnyRoute): string {
+  return `${method}${path.replaceAll(/\{\w+\+?\}/g, "*")}`
 }
-
-function invocation({ method, path }: ApiRoute): string {
-  return `${method}${path.replaceAll(/\{\w+\}/g, "*")}`
-}
-
-const READS = ROUTES.filter(({ method }) => method === "GET").map(invocation)

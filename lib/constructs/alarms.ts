@@ -10,7 +10,7 @@ import {
 import { SnsAction } from "aws-cdk-lib/aws-cloudwatch-actions"
 import type { ITopic } from "aws-cdk-lib/aws-sns"
 import { Construct } from "constructs"
-import { FUNCTION_NAMES, type FunctionName } from "../../functions/routes.ts"
+import { FUNCTION_NAMES, type FunctionName, OCSP_FUNCTION } from "../../functions/routes.ts"
 import type { ServiceApi } from "./http-api.ts"
 import type { ServiceFunction } from "./service-function.ts"
 
@@ -18,6 +18,8 @@ export interface ServiceAlarmsProps {
   /** value of the metrics' dimension `Stack` */
   readonly name: string
   readonly functions: Readonly<Record<FunctionName, ServiceFunction>>
+  /** default: the stack has no OCSP responder */
+  readonly ocsp?: ServiceFunction | undefined
   readonly api: ServiceApi
   /** default: alarms change their state and tell nobody */
   readonly topic?: ITopic | undefined
@@ -34,8 +36,16 @@ const BATCH_FAILURES = 10
 /** The first leaves time to plan, the second to act, the third rings the pager. Ids are a contract: the one of 30 days has none of its own. */
 const RENEWAL_DAYS = { DaysToExpiry90: 90, DaysToExpiry: 30, DaysToExpiry7: 7 } as const
 
+/** A schedule renews these by half of their life; now it has failed for days. */
+const OCSP_RENEWAL_DAYS = 7
+
 /** Publishers wait for each other by design, so a throttled one is no news. */
-const THROTTLED_BY_DESIGN: readonly FunctionName[] = ["publish"]
+const THROTTLED_BY_DESIGN: readonly string[] = ["publish"]
+
+function functionsOf({ functions, ocsp }: ServiceAlarmsProps): (readonly [string, ServiceFunction])[] {
+  const always = FUNCTION_NAMES.map((name) => [name, functions[name]] as const)
+  return ocsp === undefined ? always : [...always, [OCSP_FUNCTION, ocsp]]
+}
 
 /** What a person must hear of. */
 export class ServiceAlarms extends Construct {
@@ -85,15 +95,17 @@ export class ServiceAlarms extends Construct {
         threshold: days,
         comparisonOperator: ComparisonOperator.LESS_THAN_THRESHOLD,
       })
-    any(
-      "TimestampFailures",
+    const failures = (metricName: string) =>
       new Metric({
         namespace: "Sealwright",
-        metricName: "TimestampFailures",
+        metricName,
         dimensionsMap: { Stack: props.name },
         statistic: "Sum",
         period: Duration.minutes(5),
-      }),
+      })
+    any(
+      "TimestampFailures",
+      failures("TimestampFailures"),
       "Sealwright: requests for timestamps that were in order got none; the log of timestamp says why.",
     )
     const ofBatches = (metricName: string, statistic: string) =>
@@ -119,8 +131,26 @@ export class ServiceAlarms extends Construct {
       threshold: BATCH_FAILURES,
       comparisonOperator: ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
     })
-    for (const name of FUNCTION_NAMES) {
-      const { function: lambda } = props.functions[name]
+    if (props.ocsp) {
+      any(
+        "OcspFailures",
+        failures("OcspFailures"),
+        "Sealwright: OCSP requests that were in order got no status; the log of ocsp says why.",
+      )
+      ring("OcspDaysToExpiry", {
+        alarmDescription: `Sealwright: an OCSP responder's certificate ends within ${OCSP_RENEWAL_DAYS} days; its daily renewal fails.`,
+        metric: new Metric({
+          namespace: "Sealwright",
+          metricName: "OcspDaysToExpiry",
+          dimensionsMap: { Stack: props.name },
+          statistic: "Minimum",
+          period: Duration.hours(1),
+        }),
+        threshold: OCSP_RENEWAL_DAYS,
+        comparisonOperator: ComparisonOperator.LESS_THAN_THRESHOLD,
+      })
+    }
+    for (const [name, { function: lambda }] of functionsOf(props)) {
       const title = `${name[0]?.toUpperCase()}${name.slice(1)}`
       any(
         `${title}Errors`,

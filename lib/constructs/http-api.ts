@@ -13,7 +13,14 @@ import { HttpIamAuthorizer } from "aws-cdk-lib/aws-apigatewayv2-authorizers"
 import { HttpLambdaIntegration } from "aws-cdk-lib/aws-apigatewayv2-integrations"
 import { LogGroup, RetentionDays } from "aws-cdk-lib/aws-logs"
 import { Construct } from "constructs"
-import { type FunctionName, ROUTES, TIMESTAMP_ROUTE } from "../../functions/routes.ts"
+import {
+  type AnyRoute,
+  type FunctionName,
+  OCSP_OPEN_ROUTES,
+  OCSP_ROUTES,
+  ROUTES,
+  TIMESTAMP_ROUTE,
+} from "../../functions/routes.ts"
 import type { ServiceFunction } from "./service-function.ts"
 
 export interface Throttle {
@@ -27,6 +34,8 @@ export interface ServiceApiProps {
   readonly throttle: Throttle
   /** lets anyone ask for timestamps, at this rate. Default: IAM, as on every route */
   readonly openTimestamps?: Throttle | undefined
+  /** the OCSP responder, which anyone may ask at this rate. Default: none, and no route of it */
+  readonly ocsp?: { readonly function: ServiceFunction; readonly throttle: Throttle } | undefined
 }
 
 /** The API front. IAM decides on every route; the log holds who called what and how it ended, never a body. */
@@ -41,14 +50,17 @@ export class ServiceApi extends Construct {
       createDefaultStage: false,
       defaultAuthorizer: new HttpIamAuthorizer(),
     })
+    const functions = { ...props.functions, ocsp: props.ocsp?.function }
+    const limits = openLimits(props)
     const open: HttpRoute[] = []
-    const integrations = new Map<FunctionName, HttpLambdaIntegration>()
-    for (const { method, path, functionName } of ROUTES) {
-      const integration =
-        integrations.get(functionName) ??
-        new HttpLambdaIntegration(functionName, props.functions[functionName].function)
-      integrations.set(functionName, integration)
-      const isOpen = path === TIMESTAMP_ROUTE.path && props.openTimestamps !== undefined
+    const integrations = new Map<ServiceFunction, HttpLambdaIntegration>()
+    for (const route of props.ocsp ? [...ROUTES, ...OCSP_ROUTES] : ROUTES) {
+      const { method, path, functionName } = route
+      const target = functions[functionName]
+      if (target === undefined) throw new TypeError(`no function ${functionName}`)
+      const integration = integrations.get(target) ?? new HttpLambdaIntegration(functionName, target.function)
+      integrations.set(target, integration)
+      const isOpen = limits.has(routeKey(route))
       const added = this.api.addRoutes({
         path,
         methods: [HttpMethod[method]],
@@ -69,20 +81,21 @@ export class ServiceApi extends Construct {
       accessLogSettings: { destination: new LogGroupLogDestination(logGroup), format: ACCESS_LOG_FORMAT },
     })
     this.url = stage.url
-    if (props.openTimestamps) this.#open(stage, open, props.openTimestamps)
+    if (limits.size > 0) this.#open(stage, open, limits)
   }
 
   /** A limit of their own: strangers must not use up what callers with names have. */
-  #open(stage: HttpStage, routes: readonly HttpRoute[], { rate, burst }: Throttle): void {
-    const { method, path } = TIMESTAMP_ROUTE
+  #open(stage: HttpStage, routes: readonly HttpRoute[], limits: ReadonlyMap<string, Throttle>): void {
     const cfnStage = stage.node.defaultChild as CfnStage
-    cfnStage.routeSettings = { [`${method} ${path}`]: { ThrottlingRateLimit: rate, ThrottlingBurstLimit: burst } }
+    cfnStage.routeSettings = Object.fromEntries(
+      [...limits].map(([key, { rate, burst }]) => [key, { ThrottlingRateLimit: rate, ThrottlingBurstLimit: burst }]),
+    )
     for (const route of routes) {
       cfnStage.node.addDependency(route)
       Validations.of(route).acknowledge({
         id: "AwsSolutions-APIG4",
         reason:
-          "Stock timestamp clients sign no requests; a token says nothing of who asked, and the route has a limit of its own.",
+          "Stock clients of timestamps and OCSP sign no requests; an answer says nothing of who asked, and the route has a limit of its own.",
       })
     }
   }
@@ -97,6 +110,18 @@ export class ServiceApi extends Construct {
       }),
     )
   }
+}
+
+function routeKey({ method, path }: AnyRoute): string {
+  return `${method} ${path}`
+}
+
+/** The routes that anyone may call, each with its limit. */
+function openLimits({ openTimestamps, ocsp }: ServiceApiProps): ReadonlyMap<string, Throttle> {
+  const limits = new Map<string, Throttle>()
+  if (openTimestamps) limits.set(routeKey(TIMESTAMP_ROUTE), openTimestamps)
+  if (ocsp) for (const route of OCSP_OPEN_ROUTES) limits.set(routeKey(route), ocsp.throttle)
+  return limits
 }
 
 const ACCESS_LOG_FORMAT = AccessLogFormat.custom(

@@ -79,9 +79,14 @@ export class Publication extends Construct {
 
   /** @param patterns keys, `*` for any characters */
   grantRead(grantee: ServiceFunction, ...patterns: readonly string[]): void {
-    grantee.allow(["s3:GetObject"], this.#objects(patterns), { because: BY_PREFIX })
+    this.grantReadKnown(grantee, ...patterns)
     // An absent object answers 404 instead of 403 to who may list.
     grantee.allow(["s3:ListBucket"], [this.bucket.bucketArn])
+  }
+
+  /** As `grantRead`, for who knows what is there: an absent object answers 403. */
+  grantReadKnown(grantee: ServiceFunction, ...patterns: readonly string[]): void {
+    grantee.allow(["s3:GetObject"], this.#objects(patterns), { because: BY_PREFIX })
   }
 
   grantWrite(grantee: ServiceFunction, ...patterns: readonly string[]): void {

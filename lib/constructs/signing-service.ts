@@ -4,7 +4,7 @@ import { LambdaFunction as FunctionTarget } from "aws-cdk-lib/aws-events-targets
 import { Architecture } from "aws-cdk-lib/aws-lambda"
 import type { ITopic } from "aws-cdk-lib/aws-sns"
 import { Construct } from "constructs"
-import type { FunctionName } from "../../functions/routes.ts"
+import { type FunctionName, OCSP_FUNCTION, OCSP_ROUTES } from "../../functions/routes.ts"
 import { AccessPolicies } from "./access-policies.ts"
 import { ServiceAlarms } from "./alarms.ts"
 import { HsmNetwork } from "./hsm-network.ts"
@@ -37,6 +37,10 @@ export interface SigningServiceProps {
    * Default: 500, half of what KMS gives a Region's ECC keys
    */
   readonly batchRate?: number
+  /**
+   * An OCSP responder for stock clients, open to anyone at a rate of its own (docs/ocsp.md). Default: none: no function, no route, no right to such keys
+   */
+  readonly ocsp?: { readonly throttle: Throttle }
   /** where alarms go. Default: nowhere */
   readonly alarmTopic?: ITopic
   /**
@@ -62,13 +66,15 @@ const BATCH_TIME = Duration.minutes(15)
 const BATCH_RATE = 500
 
 /**
- * The whole service: API, eight functions with a role each, ledger, bucket, CDN, schedule, alarms and policies for its users.
+ * The whole service: API, functions with a role each, ledger, bucket, CDN, schedule, alarms and policies for its users.
  * What is stored outlives it: ledger and bucket are retained, and keys, made at run time, are no part of any stack.
  */
 export class SigningService extends Construct {
   readonly ledger: LedgerTable
   readonly publication: Publication
   readonly functions: Readonly<Record<FunctionName, ServiceFunction>>
+  /** undefined unless the stack is deployed with one */
+  readonly ocsp: ServiceFunction | undefined
   readonly api: ServiceApi
   readonly policies: AccessPolicies
   readonly keys: SigningKeys
@@ -84,6 +90,7 @@ export class SigningService extends Construct {
     this.keys = new SigningKeys(this, "Keys", name)
     const home = props.keyHome?.kind === "pkcs11" ? props.keyHome : undefined
     this.functions = this.#makeFunctions(props.reserveConcurrency ?? true, home && this.#attach(home))
+    this.ocsp = props.ocsp && this.#makeOcsp()
     this.#grant()
     this.#configure(name, props.timestampPolicy ?? TIMESTAMP_POLICY)
     this.#configureBatches(props.batchRate ?? BATCH_RATE)
@@ -93,12 +100,14 @@ export class SigningService extends Construct {
       functions: this.functions,
       throttle: props.throttle ?? { rate: 100, burst: 200 },
       openTimestamps: props.openTimestamps,
+      ocsp: props.ocsp && this.ocsp && { function: this.ocsp, throttle: props.ocsp.throttle },
     })
-    this.policies = new AccessPolicies(this, "Policies", this.api)
+    this.policies = new AccessPolicies(this, "Policies", this.api, this.ocsp && OCSP_ROUTES)
     this.#schedule()
     new ServiceAlarms(this, "Alarms", {
       name,
       functions: this.functions,
+      ocsp: this.ocsp,
       api: this.api,
       topic: props.alarmTopic,
     })
@@ -154,7 +163,20 @@ export class SigningService extends Construct {
     }
   }
 
-  /** Who may do what (D13). Eight roles; no one of them both signs artifacts and publishes. */
+  /** It reads the ledger and the CRLs, which are public; its key certifies nothing. */
+  #makeOcsp(): ServiceFunction {
+    const ocsp = new ServiceFunction(this, "Ocsp", {
+      name: OCSP_FUNCTION,
+      description: "Sealwright: OCSP responder",
+      timeout: BEHIND_API,
+    })
+    this.ledger.grant(ocsp, "GetItem", "Query")
+    this.publication.grantReadKnown(ocsp, "staging/crl/*")
+    this.keys.grantOcsp(ocsp)
+    return ocsp
+  }
+
+  /** Who may do what (D13). No one of these roles both signs artifacts and publishes. */
   #grant(): void {
     const { sign, records, revoke, admin, publish, crl, timestamp, batch } = this.functions
     const write = ["GetItem", "Query", "PutItem", "UpdateItem", "ConditionCheckItem"] as const
@@ -168,7 +190,7 @@ export class SigningService extends Construct {
     this.ledger.grant(crl, ...write)
     this.ledger.grant(timestamp, "Query")
 
-    this.keys.grantCreate(admin)
+    this.keys.grantCreate(admin, ...(this.ocsp ? [] : (["ocsp"] as const)))
     this.keys.grantSign(publish, "tuf-lists", "tuf-registry", "tuf-snapshot", "tuf-timestamp")
     this.keys.grantTimestamps(timestamp)
 
@@ -217,12 +239,29 @@ export class SigningService extends Construct {
     const set = (variable: string, value: string, ...functions: readonly ServiceFunction[]) => {
       for (const { function: lambda } of functions) lambda.addEnvironment(variable, value)
     }
-    set("SEALWRIGHT_TABLE", this.ledger.table.tableName, sign, records, revoke, admin, publish, crl, timestamp, batch)
-    set("SEALWRIGHT_BUCKET", this.publication.bucket.bucketName, records, publish, crl)
-    set("SEALWRIGHT_STACK", name, admin, publish, timestamp)
+    const ocsp = this.ocsp ? [this.ocsp] : []
+    set(
+      "SEALWRIGHT_TABLE",
+      this.ledger.table.tableName,
+      sign,
+      records,
+      revoke,
+      admin,
+      publish,
+      crl,
+      timestamp,
+      batch,
+      ...ocsp,
+    )
+    set("SEALWRIGHT_BUCKET", this.publication.bucket.bucketName, records, publish, crl, ...ocsp)
+    set("SEALWRIGHT_STACK", name, admin, publish, timestamp, ...ocsp)
     set("SEALWRIGHT_PUBLISH_FUNCTION", publish.function.functionName, revoke, admin)
     set("SEALWRIGHT_CRL_FUNCTION", crl.function.functionName, publish)
-    set("SEALWRIGHT_KEY_POLICY", this.keys.policyJson([sign, admin, publish, crl, timestamp, batch], admin), admin)
+    set(
+      "SEALWRIGHT_KEY_POLICY",
+      this.keys.policyJson([sign, admin, publish, crl, timestamp, batch, ...ocsp], admin),
+      admin,
+    )
     set("SEALWRIGHT_TIMESTAMP_FUNCTION", timestamp.function.functionName, sign, batch)
     set("SEALWRIGHT_TIMESTAMP_POLICY", timestampPolicy, timestamp)
   }
@@ -259,6 +298,16 @@ export class SigningService extends Construct {
         }),
       ],
     })
+    if (this.ocsp)
+      new Rule(this, "EveryDay", {
+        description: "Sealwright: renews the certificates of OCSP responders",
+        schedule: Schedule.rate(Duration.days(1)),
+        targets: [
+          new FunctionTarget(this.functions.admin.function, {
+            event: RuleTargetInput.fromObject({ renew: "ocsp-responders" }),
+          }),
+        ],
+      })
   }
 }
 

@@ -27,6 +27,7 @@ export class SealwrightStack extends Stack {
       openTimestamps,
       timestampPolicy,
       batchRate,
+      ocsp,
     } = settings
     this.service = new SigningService(this, "Service", {
       cdn,
@@ -36,6 +37,7 @@ export class SealwrightStack extends Stack {
       ...(openTimestamps !== undefined && { openTimestamps: { rate: openTimestamps, burst: 2 * openTimestamps } }),
       ...(timestampPolicy !== undefined && { timestampPolicy }),
       ...(batchRate !== undefined && { batchRate }),
+      ...(ocsp !== undefined && { ocsp: { throttle: { rate: ocsp, burst: 2 * ocsp } } }),
       ...(certificateArn !== undefined && {
         host: { domainNames: hosts, certificate: Certificate.fromCertificateArn(this, "Certificate", certificateArn) },
       }),

@@ -21,7 +21,7 @@ const missing = !existsSync(SIMULATOR)
 if (missing)
   process.stdout.write("missing client: @cloud-copilot/iam-simulate (scripts/clients/install.sh puts it there)\n")
 
-const resources = resourcesOf(newStack({ profiles: "ci" }))
+const resources = resourcesOf(newStack({ profiles: "ci", ocsp: "10" }))
 const roles = statementsByFunction(resources)
 const find = (test: (id: string, type: string) => boolean) => {
   const found = resources.find(({ id, type }) => test(id, type))
@@ -126,6 +126,7 @@ const SIGNS: Readonly<Record<string, readonly string[]>> = {
   crl: ["root", "issuer"],
   timestamp: ["timestamp"],
   batch: ["issuer", "held"],
+  ocsp: ["ocsp"],
 }
 
 describe.skipIf(missing)("IAM as simulated, on the template's own policies (M4, M15, T40)", () => {
@@ -174,6 +175,9 @@ describe.skipIf(missing)("IAM as simulated, on the template's own policies (M4, 
     ["sign", call("batch")],
     ["timestamp", item("Query")],
     ["timestamp", sign("timestamp", { "kms:SigningAlgorithm": "RSASSA_PKCS1_V1_5_SHA_384" })],
+    ["ocsp", item("Query")],
+    ["ocsp", item("GetItem")],
+    ["ocsp", object("GetObject", "staging/crl/ab.crl")],
   ]
   test.each(allowed.map(named))("%s may %s on %s", async (name, _action, _resource, question) => {
     expect(await asFunction(name, question)).toBe("allowed")
@@ -232,6 +236,15 @@ describe.skipIf(missing)("IAM as simulated, on the template's own policies (M4, 
     ["batch", object("PutObject", "tuf/timestamp.json", SWAP)],
     ["batch", object("GetObject", "trees/notation.json")],
     ["sign", deleteIn("open-jobs")],
+    ["ocsp", sign("ocsp", { "kms:MessageType": "RAW" })],
+    ["ocsp", sign("ocsp", { "kms:SigningAlgorithm": "RSASSA_PSS_SHA_384" })],
+    ["ocsp", sign("ocsp", tags("ocsp", "Other"))],
+    ["ocsp", item("PutItem")],
+    ["ocsp", item("UpdateItem")],
+    ["ocsp", object("GetObject", "trees/notation.json")],
+    ["ocsp", object("GetObject", "staging/plan/1-ab.json")],
+    ["ocsp", object("PutObject", "staging/crl/ab.crl", FIRST)],
+    ["ocsp", call("crl")],
   ]
   test.each(denied.map(named))("%s may not %s on %s", async (name, _action, _resource, question) => {
     expect(await asFunction(name, question)).toBe("denied")
@@ -255,7 +268,7 @@ describe.skipIf(missing)("IAM as simulated, on the template's own policies (M4, 
       context: { ...requestTags, ...tags("held") },
       policy: KEY_POLICY,
     }
-    for (const name of ["sign", "admin", "publish", "crl", "timestamp", "batch"])
+    for (const name of ["sign", "admin", "publish", "crl", "timestamp", "batch", "ocsp"])
       expect([name, await decide(lambda(name).properties.Role, everything, retag)]).toEqual([name, "denied"])
     expect(await decide(person, everything, retag)).toBe("allowed")
   })

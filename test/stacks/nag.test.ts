@@ -46,6 +46,7 @@ describe("cdk-nag, rules of AWS Solutions", { timeout: 60_000 }, () => {
     {},
     { cdn: "false" },
     { openTimestamps: "5" },
+    { ocsp: "5" },
     { profiles: "ci,release-eu", reserveConcurrency: "false" },
     {
       hosts: "trust.example.com",
