@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto"
 import { chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { FUNCTION_NAMES } from "../functions/routes.ts"
+import { FUNCTION_NAMES, OCSP_FUNCTION } from "../functions/routes.ts"
 import type { Principal } from "./api/principals.ts"
 
 export const ACCOUNT = "000000000000"
@@ -52,7 +52,7 @@ const STATEMENTS: Record<Role, Principal["statements"]> = {
 export function loadKeys(folder: string): { readonly [name: string]: Keys } {
   const path = join(folder, "credentials.json")
   const known = existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as { [name: string]: Keys }) : {}
-  const names = [...ROLES, ...FUNCTION_NAMES.map(functionRole)]
+  const names = [...ROLES, ...[...FUNCTION_NAMES, OCSP_FUNCTION].map(functionRole)]
   const keys = Object.fromEntries(names.map((name) => [name, known[name] ?? newKeys()]))
   writeFileSync(path, `${JSON.stringify(keys, null, 2)}\n`, { mode: 0o600 })
   chmodSync(path, 0o600)

@@ -2,11 +2,19 @@ import { mkdirSync } from "node:fs"
 import type { IncomingMessage } from "node:http"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { FUNCTION_NAMES, type FunctionName, ROUTES } from "../functions/routes.ts"
+import {
+  FUNCTION_NAMES,
+  type FunctionName,
+  OCSP_FUNCTION,
+  OCSP_OPEN_ROUTES,
+  OCSP_ROUTES,
+  ROUTES,
+  TIMESTAMP_ROUTE,
+} from "../functions/routes.ts"
 import { bundleFunctions } from "../scripts/bundling.ts"
 import { startApiFront } from "./api/front.ts"
+import { startOpenFront } from "./api/open-front.ts"
 import { createPrincipals, type Principals } from "./api/principals.ts"
-import { startTimestampFront } from "./api/timestamp-front.ts"
 import { startCdn } from "./cdn/front.ts"
 import { createDynamoDb, type EmbeddedDynamoDb } from "./dynamodb/server.ts"
 import { AwsError } from "./http/aws-error.ts"
@@ -23,7 +31,8 @@ const BUCKET = "sealwright-published"
 const STACK = "sealwright"
 const TIMESTAMP_POLICY = "1.2.840.113556.1.8000.2554.6102.11502.31703.19761.46538.5871777.6203004"
 const SCHEDULE_SEC = 60
-const TIMEOUT_SEC: Record<FunctionName, number> = {
+const RENEW_EVERY_SEC = 86_400
+const TIMEOUT_SEC: Record<FunctionName | typeof OCSP_FUNCTION, number> = {
   sign: 29,
   records: 29,
   revoke: 29,
@@ -32,6 +41,7 @@ const TIMEOUT_SEC: Record<FunctionName, number> = {
   crl: 60,
   timestamp: 29,
   batch: 900,
+  ocsp: 29,
 }
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 
@@ -44,6 +54,8 @@ export interface LocalServiceOptions {
   readonly trustPort: number
   /** where clients that sign no requests ask for timestamps; default: 0, a free port */
   readonly timestampPort?: number
+  /** where such clients ask for certificates' status (RFC 6960); 0 takes a free port. Default: no OCSP responder */
+  readonly ocspPort?: number | undefined
   readonly log: (line: string) => void
   /** default: each minute, as the stack's */
   readonly schedule?: boolean
@@ -56,6 +68,8 @@ export interface LocalService {
   readonly trustUrl: string
   /** timestamps (RFC 3161) without IAM, as a stack with `openTimestamps` gives them */
   readonly timestampUrl: string
+  /** status of certificates (RFC 6960) without IAM, as a stack with `ocsp` gives it; undefined without `ocspPort` */
+  readonly ocspUrl: string | undefined
   readonly keys: { readonly [name: string]: Keys }
   readonly endpoints: { readonly dynamodb: string; readonly s3: string; readonly kms: string; readonly lambda: string }
   readonly table: string
@@ -69,7 +83,9 @@ export async function startService(options: LocalServiceOptions): Promise<LocalS
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   const keys = loadKeys(folder)
   const principals = createPrincipals(ACCOUNT, principalsOf(keys))
-  const bundles = await bundleFunctions({ root, out: join(folder, "functions"), names: FUNCTION_NAMES })
+  const { ocspPort } = options
+  const names = ocspPort === undefined ? FUNCTION_NAMES : [...FUNCTION_NAMES, OCSP_FUNCTION]
+  const bundles = await bundleFunctions({ root, out: join(folder, "functions"), names })
 
   const dynamodb = createDynamoDb({
     path: join(folder, "dynamodb.sqlite"),
@@ -89,7 +105,7 @@ export async function startService(options: LocalServiceOptions): Promise<LocalS
   await createTable(dynamodb)
   await createBucket(bucketServer.url, keys)
 
-  const environments = new Map<FunctionName, Record<string, string>>()
+  const environments = new Map<string, Record<string, string>>()
   const functions = createFunctions({
     region: REGION,
     accountId: ACCOUNT,
@@ -97,8 +113,9 @@ export async function startService(options: LocalServiceOptions): Promise<LocalS
     log,
     functions: bundles.map(({ name, folder: bundle }) => {
       const environment: Record<string, string> = {}
-      environments.set(name as FunctionName, environment)
-      return { name, folder: bundle, environment, timeoutSec: TIMEOUT_SEC[name as FunctionName], maxConcurrency: 2 }
+      environments.set(name, environment)
+      const timeoutSec = TIMEOUT_SEC[name as keyof typeof TIMEOUT_SEC]
+      return { name, folder: bundle, environment, timeoutSec, maxConcurrency: 2 }
     }),
   })
   const lambda = await startInvokeApi({
@@ -120,7 +137,7 @@ export async function startService(options: LocalServiceOptions): Promise<LocalS
     )
 
   const api = await startApiFront({
-    routes: ROUTES,
+    routes: ocspPort === undefined ? ROUTES : [...ROUTES, ...OCSP_ROUTES],
     principals,
     invoke: functions.invoke,
     region: REGION,
@@ -129,13 +146,10 @@ export async function startService(options: LocalServiceOptions): Promise<LocalS
     clock,
     port: options.apiPort,
   })
-  const timestamps = await startTimestampFront({
-    invoke: functions.invoke,
-    accountId: ACCOUNT,
-    apiId: API_ID,
-    clock,
-    port: options.timestampPort ?? 0,
-  })
+  const open = (routes: Parameters<typeof startOpenFront>[0]["routes"], port: number) =>
+    startOpenFront({ routes, invoke: functions.invoke, accountId: ACCOUNT, apiId: API_ID, clock, port })
+  const timestamps = await open([TIMESTAMP_ROUTE], options.timestampPort ?? 0)
+  const ocsp = ocspPort === undefined ? undefined : await open(OCSP_OPEN_ROUTES, ocspPort)
   const cdn = await startCdn({
     publicPaths: ["tuf/", "crl/"],
     port: options.trustPort,
@@ -144,11 +158,14 @@ export async function startService(options: LocalServiceOptions): Promise<LocalS
   const schedule = createSchedule(functions.invoke, (name, failure) => log(`[${name}] ${failure}`))
   if (options.schedule !== false)
     for (const name of ["publish", "batch"]) schedule.every(SCHEDULE_SEC, name, JSON.stringify({ schedule: true }))
+  if (ocsp && options.schedule !== false)
+    schedule.every(RENEW_EVERY_SEC, "admin", JSON.stringify({ renew: "ocsp-responders" }))
 
   return {
     apiUrl: api.url,
     trustUrl: cdn.url,
     timestampUrl: `${timestamps.url}/v1/timestamp`,
+    ocspUrl: ocsp && `${ocsp.url}/v1/ocsp`,
     keys,
     endpoints: { dynamodb: tableServer.url, s3: bucketServer.url, kms: kms.url, lambda: lambda.url },
     table: TABLE,
@@ -157,6 +174,7 @@ export async function startService(options: LocalServiceOptions): Promise<LocalS
       schedule.close()
       await api.close()
       await timestamps.close()
+      await ocsp?.close()
       await cdn.close()
       await functions.close()
       await lambda.close()

@@ -9,6 +9,7 @@ const { values } = parseArgs({
     port: { type: "string", default: "8480" },
     "trust-port": { type: "string", default: "8481" },
     "timestamp-port": { type: "string", default: "8482" },
+    "ocsp-port": { type: "string" },
     quiet: { type: "boolean", default: false },
     help: { type: "boolean", short: "h" },
   },
@@ -17,7 +18,7 @@ const print = (line: string) => void process.stdout.write(`${line}\n`)
 
 if (values.help) {
   print(
-    "Usage: npm start -- [--data .sealwright] [--port 8480] [--trust-port 8481] [--timestamp-port 8482] [--quiet]\n\nRuns the whole service on this machine, on loopback alone. State stands below --data and survives a restart.",
+    "Usage: npm start -- [--data .sealwright] [--port 8480] [--trust-port 8481] [--timestamp-port 8482] [--ocsp-port PORT] [--quiet]\n\nRuns the whole service on this machine, on loopback alone. State stands below --data and survives a restart. --ocsp-port switches the OCSP responder on.",
   )
   process.exit(0)
 }
@@ -28,6 +29,7 @@ const service = await startService({
   apiPort: Number(values.port),
   trustPort: Number(values["trust-port"]),
   timestampPort: Number(values["timestamp-port"]),
+  ocspPort: values["ocsp-port"] === undefined ? undefined : Number(values["ocsp-port"]),
   log: (line) => {
     if (!values.quiet) print(line)
   },
@@ -39,7 +41,7 @@ Sealwright runs on this machine. State: ${folder}
 
   API    ${service.apiUrl}
   trust  ${service.trustUrl}/tuf
-  time   ${service.timestampUrl} (RFC 3161, for clients that sign no requests)
+  time   ${service.timestampUrl} (RFC 3161, for clients that sign no requests)${service.ocspUrl === undefined ? "" : `\n  OCSP   ${service.ocspUrl} (RFC 6960, for clients that sign no requests)`}
 
 As the publisher's admin, in another terminal:
 

@@ -32,10 +32,13 @@ export interface TestDeployment<S extends Reachable = LocalService> {
   close(): Promise<void>
 }
 
-export async function startDeployment(): Promise<TestDeployment<LocalService>> {
+/** @param more how it differs, such as `ocspPort` */
+export async function startDeployment(
+  more: Partial<Parameters<typeof startService>[0]> = {},
+): Promise<TestDeployment<LocalService>> {
   const folder = mkdtempSync(join(tmpdir(), "sealwright-clients-"))
   const options = { folder: join(folder, "service"), apiPort: 0, trustPort: 0, log: () => undefined, schedule: false }
-  return deploymentOf(folder, await startService(options))
+  return deploymentOf(folder, await startService({ ...options, ...more }))
 }
 
 /** What the command needs of a service, wherever its functions run. */

@@ -113,6 +113,18 @@ const COMMANDS: { readonly [name: string]: { readonly summary: string; readonly 
     summary: "have a file timestamped (RFC 3161)",
     load: async () => (await import("./commands/timestamp.ts")).timestamp,
   },
+  "ocsp create": {
+    summary: "make or renew an issuer's OCSP responder",
+    load: async () => (await import("./commands/ocsp.ts")).ocspCreate,
+  },
+  "ocsp rotate": {
+    summary: "give an issuer's OCSP responder a new key",
+    load: async () => (await import("./commands/ocsp.ts")).ocspRotate,
+  },
+  "ocsp show": {
+    summary: "list OCSP responders",
+    load: async () => (await import("./commands/ocsp.ts")).ocspShow,
+  },
   revoke: {
     summary: "revoke signatures, artifacts, certificates, profiles, principals",
     load: async () => (await import("./commands/revoke.ts")).revoke,

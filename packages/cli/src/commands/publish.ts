@@ -84,7 +84,11 @@ const MARK: { readonly [level: string]: string } = {
   "7": "WITHIN 7 DAYS",
   expired: "EXPIRED",
 }
-const RENEWED: { readonly [by: string]: string } = { publication: "renewed by each publication", finished: "finished" }
+const RENEWED: { readonly [by: string]: string } = {
+  publication: "renewed by each publication",
+  schedule: "renewed by a schedule",
+  finished: "finished",
+}
 
 function statusLines(shown: StatusAnswer): string[] {
   return [
