@@ -7,6 +7,7 @@ import {
   foreignSignatureSchema,
   issuerRotationSchema,
   issuerSchema,
+  ocspResponderSchema,
   profileChangeSchema,
   profileRotationSchema,
   profileSchema,
@@ -17,7 +18,7 @@ import {
   takeoverSchema,
   timestampAuthoritySchema,
 } from "../../functions/http/schemas.ts"
-import { type ApiRoute, ROUTES } from "../../functions/routes.ts"
+import { type AnyRoute, OCSP_FUNCTION, OCSP_ROUTES, ROUTES } from "../../functions/routes.ts"
 import { ANSWERS, COMPONENTS, ref } from "./responses.ts"
 
 const BODIES: { readonly [routeKey: string]: GenericSchema } = {
@@ -34,6 +35,7 @@ const BODIES: { readonly [routeKey: string]: GenericSchema } = {
   "POST /v1/profiles/{profile}/rotation": profileRotationSchema,
   "POST /v1/profiles": profileSchema,
   "POST /v1/timestamp-authority": timestampAuthoritySchema,
+  "POST /v1/issuers/{issuer}/ocsp-responder": ocspResponderSchema,
   "PATCH /v1/profiles/{profile}": profileChangeSchema,
   "PUT /v1/profiles/{profile}/allowances": allowancesSchema,
 }
@@ -53,9 +55,9 @@ const FAILURES: { readonly [status: number]: string } = {
 /** docs/openapi.json: every route, its request as the function checks it, its answers, IAM. */
 export function openApiDocument(): string {
   const paths: { [path: string]: { [method: string]: unknown } } = {}
-  for (const route of ROUTES) {
-    const item = paths[route.path] ?? {}
-    paths[route.path] = item
+  for (const route of [...ROUTES, ...OCSP_ROUTES]) {
+    const item = paths[templateOf(route)] ?? {}
+    paths[templateOf(route)] = item
     item[route.method.toLowerCase()] = operation(route)
   }
   return `${JSON.stringify(
@@ -94,7 +96,12 @@ export function openApiDocument(): string {
   )}\n`
 }
 
-function operation(route: ApiRoute): unknown {
+/** OpenAPI has no word for a parameter that takes the rest of the path. */
+function templateOf({ path }: AnyRoute): string {
+  return path.replace("+}", "}")
+}
+
+function operation(route: AnyRoute): unknown {
   const key = `${route.method} ${route.path}`
   const answer = ANSWERS[key]
   if (answer === undefined) throw new Error(`scripts/docs/responses.ts says nothing of ${key}`)
@@ -104,9 +111,12 @@ function operation(route: ApiRoute): unknown {
     operationId: operationId(route),
     summary: answer.summary,
     tags: [route.functionName],
+    ...(route.functionName === OCSP_FUNCTION && { security: [] }),
     ...parameters(route, answer),
     ...(body !== undefined && { requestBody: { required: true, content: { "application/json": { schema } } } }),
-    ...(answer.media && { requestBody: { required: true, content: { [answer.media.request]: { schema: DER } } } }),
+    ...(answer.media?.request && {
+      requestBody: { required: true, content: { [answer.media.request]: { schema: DER } } },
+    }),
     responses: {
       ...Object.fromEntries(
         Object.entries(answer.status).map(([status, content]) => [
@@ -141,12 +151,12 @@ function failure(status: number, description: string): unknown {
   return { description, content: status === 403 || status === 404 ? { ...problem, ...gateway } : problem }
 }
 
-function parameters(route: ApiRoute, { query = {}, idempotent, prefer }: (typeof ANSWERS)[string]): object {
-  const inPath = [...route.path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
+function parameters(route: AnyRoute, { query = {}, idempotent, prefer }: (typeof ANSWERS)[string]): object {
+  const inPath = [...route.path.matchAll(/\{(\w+)(\+?)\}/g)].map(([, name, rest]) => ({
     name,
     in: "path",
     required: true,
-    schema: { type: "string", maxLength: 200 },
+    schema: { type: "string", maxLength: rest === "+" ? 5464 : 200 },
   }))
   const inQuery = Object.entries(query).map(([name, description]) => ({
     name,
@@ -175,7 +185,7 @@ function parameters(route: ApiRoute, { query = {}, idempotent, prefer }: (typeof
 }
 
 /** `POST /v1/profiles/{profile}/suspend` -> `postProfilesProfileSuspend`. */
-function operationId({ method, path }: ApiRoute): string {
-  const words = path.replace("/v1/", "").replace(/[{}]/g, "").split("/")
+function operationId({ method, path }: AnyRoute): string {
+  const words = path.replace("/v1/", "").replace(/[{}+]/g, "").split("/")
   return method.toLowerCase() + words.map((word) => `${word.slice(0, 1).toUpperCase()}${word.slice(1)}`).join("")
 }

@@ -142,6 +142,16 @@ export const COMPONENTS = {
     notBefore: time,
     notAfter: time,
   }),
+  OcspResponder: object({
+    issuer: { ...text, description: "whose certificates it answers for; `root` for those of issuers" },
+    issuerGeneration: whole,
+    issuerKeyId: text,
+    generation: { ...whole, description: "of its key, from 1; renewing keeps the key" },
+    algorithm: text,
+    certificate: pem,
+    notBefore: time,
+    notAfter: time,
+  }),
   Deployment: object({
     country: text,
     state: text,
@@ -203,7 +213,7 @@ export const COMPONENTS = {
         items: object({
           name: { type: "string", description: "`root`, `issuer/<name>`, `profile/<name>` or `tuf/<role>`" },
           at: time,
-          renewedBy: { enum: ["people", "publication", "finished"] },
+          renewedBy: { enum: ["people", "publication", "schedule", "finished"] },
           daysLeft: whole,
           level: expiryLevel,
         }),
@@ -229,6 +239,7 @@ export const COMPONENTS = {
 
 const signature = ref("Signature")
 const timestampAuthority = object({ timestampAuthority: ref("TimestampAuthority") })
+const ocspResponders = object({ ocspResponders: { type: "array", items: ref("OcspResponder") } })
 const profile = object({ profile: ref("Profile") })
 const acknowledgement = object({
   revocation: ref("Revocation"),
@@ -250,9 +261,14 @@ interface Answer {
   /** takes `Prefer: respond-async` */
   readonly prefer?: true
   /** default: JSON both ways */
-  readonly media?: { readonly request: string; readonly response: string }
+  readonly media?: { readonly request: string | undefined; readonly response: string }
 }
 
+const OCSP_RESPONSE: Schema = {
+  type: "string",
+  contentMediaType: "application/octet-stream",
+  description: "OCSPResponse, DER",
+}
 const PAGE = { limit: "1 to 200, default 50", after: "`next` of the page before" }
 const results = object({
   results: {
@@ -422,6 +438,26 @@ export const ANSWERS: { readonly [routeKey: string]: Answer } = {
       200: { type: "string", contentMediaType: "application/octet-stream", description: "TimeStampResp, DER" },
     },
     media: { request: "application/timestamp-query", response: "application/timestamp-reply" },
+  },
+  "POST /v1/issuers/{issuer}/ocsp-responder": {
+    summary:
+      "Make or renew an issuer's OCSP responders, or give them a new key; safe to repeat. Where the deployment has OCSP",
+    status: { 200: ocspResponders },
+  },
+  "GET /v1/ocsp-responders": {
+    summary: "The OCSP responders. Where the deployment has OCSP",
+    status: { 200: ocspResponders },
+  },
+  "POST /v1/ocsp": {
+    summary:
+      "RFC 6960: an OCSPRequest of 4 KiB at most; refusals are an OCSPResponse too. Without IAM, where the deployment has OCSP",
+    status: { 200: OCSP_RESPONSE },
+    media: { request: "application/ocsp-request", response: "application/ocsp-response" },
+  },
+  "GET /v1/ocsp/{request+}": {
+    summary: "RFC 6960 A.1: the OCSPRequest in base64. Without IAM, where the deployment has OCSP",
+    status: { 200: OCSP_RESPONSE },
+    media: { request: undefined, response: "application/ocsp-response" },
   },
   "POST /v1/publications": {
     summary: "Publish now",

@@ -4,7 +4,8 @@ import { requestIssuer } from "@sealwright/core/admin/external"
 import { acceptJob } from "@sealwright/core/jobs/accept"
 import { auditOfDay } from "@sealwright/core/ledger/audit"
 import { readDeployment, readIssuer } from "@sealwright/core/ledger/trust"
-import type { ForeignSignature } from "@sealwright/core/model"
+import type { ForeignSignature, OcspResponder } from "@sealwright/core/model"
+import { makeOcspResponders } from "@sealwright/core/ocsp/responder"
 import { makeTimestampAuthority } from "@sealwright/core/timestamp/authority"
 import { hexEncode, utf8Decode } from "@sealwright/formats/bytes"
 import { parseAllowList, parseRevocationList } from "@sealwright/formats/revocation-list"
@@ -21,12 +22,13 @@ import {
   foreignSignatureView,
   issuerView,
   jobView,
+  ocspResponderView,
   profileView,
   revocationView,
   signatureView,
   timestampAuthorityView,
 } from "../../functions/http/views.ts"
-import { ROUTES } from "../../functions/routes.ts"
+import { OCSP_ROUTES, ROUTES } from "../../functions/routes.ts"
 import { parseNotationTree } from "../../packages/cli/src/bundle-folder.ts"
 import { COMMAND_CODES } from "../../scripts/docs/errors.ts"
 import { REQUIREMENTS, testsByRequirement } from "../../scripts/docs/requirements.ts"
@@ -49,6 +51,12 @@ const FOREIGN: ForeignSignature = {
   recordedAt: AT,
   envelope: { format: "notary-jws", mediaType: "application/jose+json", bytes: new Uint8Array(1) },
 }
+async function makeResponder({ ports }: ReturnType<typeof createService>): Promise<OcspResponder> {
+  const request = { issuer: "ci", algorithm: undefined, days: 30, generation: undefined }
+  const [responder] = await makeOcspResponders(ports, request, ADMIN)
+  if (responder === undefined) throw new Error("no responder")
+  return responder
+}
 const REPAIR = "run `node scripts/node24.mjs scripts/docs.ts`"
 
 test("what is generated from the code is what stands in docs/", async () => {
@@ -57,7 +65,9 @@ test("what is generated from the code is what stands in docs/", async () => {
 
 describe("the API document", () => {
   test("has an answer for each route, and none beside them", () => {
-    expect(Object.keys(ANSWERS).sort()).toEqual(ROUTES.map(({ method, path }) => `${method} ${path}`).sort())
+    expect(Object.keys(ANSWERS).sort()).toEqual(
+      [...ROUTES, ...OCSP_ROUTES].map(({ method, path }) => `${method} ${path}`).sort(),
+    )
   })
 
   test("describes what the functions answer, member by member", async () => {
@@ -80,6 +90,7 @@ describe("the API document", () => {
       TimestampAuthority: timestampAuthorityView(
         await makeTimestampAuthority(service.ports, { algorithm: "ecdsa-p256-sha256", days: 365 }, ADMIN),
       ),
+      OcspResponder: ocspResponderView(await makeResponder(service)),
       Deployment: deploymentView(await readDeployment(service.ports.table), new Uint8Array(1)),
       Revocation: revocationView(revocation),
       Job: {
