@@ -1,6 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { InvokeCommand, LambdaClient } from "@aws-sdk/client-lambda"
 import { certIdDigest } from "@sealwright/adapters/platform"
 import { readDeployment, readIssuer } from "@sealwright/core/ledger/trust"
 import { createOcspResponder } from "@sealwright/core/ocsp/flow"
@@ -11,7 +12,14 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { run, withClients } from "../support/clients.ts"
 import { requestFor } from "../support/ocsp.ts"
 import { ADMIN, createService, signRequest } from "../support/service.ts"
-import { profileArguments, REPOSITORY, readEnvelope, startDeployment, type TestDeployment } from "./deployment.ts"
+import {
+  profileArguments,
+  REGION,
+  REPOSITORY,
+  readEnvelope,
+  startDeployment,
+  type TestDeployment,
+} from "./deployment.ts"
 
 withClients("R24, R26, R32: stock clients ask for the status of certificates", ["openssl", "curl"], (...paths) => {
   const [openssl = "", curl = ""] = paths
@@ -172,6 +180,22 @@ withClients("R24, R26, R32: stock clients ask for the status of certificates", [
       )
       const read = await ask("-respin", "other.der", ...about("good.pem"), "-verify_other", "ci.pem")
       expect(read.stdout).not.toContain("good.pem: good")
+    })
+
+    test("what the daily schedule sends: nothing is due yet, and a new key is there once it is asked for", async () => {
+      const { endpoints, keys } = deployment.service
+      const credentials = keys["function-publish"] as { accessKeyId: string; secretAccessKey: string }
+      const client = new LambdaClient({ endpoint: endpoints.lambda, region: REGION, credentials })
+      const Payload = Buffer.from(JSON.stringify({ renew: "ocsp-responders" }))
+      const { Payload: answer } = await client.send(new InvokeCommand({ FunctionName: "admin", Payload }))
+      expect(JSON.parse(Buffer.from(answer ?? []).toString())).toEqual({ renewed: 0 })
+      client.destroy()
+      const { ocspResponders } = await deployment.must("admin", "ocsp", "rotate", "other", "--algorithm", algorithm)
+      expect(ocspResponders).toMatchObject([{ issuer: "other", generation: 2, algorithm }])
+      expect(await deployment.sealwright("admin", "ocsp", "rotate", "nobody")).toMatchObject({ status: 2 })
+      expect((await deployment.sealwright("revoker", "ocsp", "create", "ci")).status).toBe(4)
+      const refused = await deployment.sealwright("admin", "ocsp", "create", "ci", "--days", "5")
+      expect(refused).toMatchObject({ status: 1, answer: { error: { code: "REQUEST_MALFORMED" } } })
     })
 
     test("the open port answers OCSP alone; the API wants a signature for all else", async () => {
