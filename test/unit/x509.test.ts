@@ -11,7 +11,13 @@ import {
   readName,
   schemeOf,
 } from "@sealwright/formats/x509"
-import { EXTENSION, KEY_PURPOSE, KEY_USAGE, readExtension } from "@sealwright/formats/x509-extensions"
+import {
+  CERTIFICATE_POLICY,
+  EXTENSION,
+  KEY_PURPOSE,
+  KEY_USAGE,
+  readExtension,
+} from "@sealwright/formats/x509-extensions"
 import { certificateTbs, distinguishedName, extension, leafTbs } from "@sealwright/formats/x509-write"
 import { describe, expect, test } from "vitest"
 import { at, certificate, makeIssuer, makeSigner, nameOf, serialOf, sha256 } from "../support/chains.ts"
@@ -229,6 +235,30 @@ describe("what the reader refuses", () => {
   test("a critical extension that it does not know is named", () => {
     const more = [extension("1.2.3.4", true, integer(1n)), extension("1.2.3.5", false, integer(1n))]
     expect(parseCertificate(certificate({ ...base, more })).unknownCritical).toEqual(["1.2.3.4"])
+  })
+})
+
+describe("certificate policies", () => {
+  const { timestampRequired } = CERTIFICATE_POLICY
+  const read = (value: Uint8Array) =>
+    readExtension(new Map([[EXTENSION.certificatePolicies.oid, { value }]]), EXTENSION.certificatePolicies)
+
+  test("are read in their order, and their qualifiers passed over", () => {
+    const qualified = sequence(oid("1.2.3.4"), sequence(sequence(oid("1.3.6.1.5.5.7.2.1"), utf8String("text"))))
+    expect(read(sequence(qualified, sequence(oid(timestampRequired))))).toEqual(["1.2.3.4", timestampRequired])
+  })
+
+  test.each([
+    ["an empty list", sequence()],
+    ["a bare identifier", sequence(oid(timestampRequired))],
+    ["something behind the qualifiers", sequence(sequence(oid("1.2.3.4"), sequence(), sequence()))],
+    ["something behind the list", new Uint8Array([...sequence(sequence(oid("1.2.3.4"))), 5, 0])],
+  ])("%s is refused", (_what, value) => {
+    expect(() => read(value)).toThrow(notDer)
+  })
+
+  test("ours has no arc that readers in Go can't hold", () => {
+    for (const arc of timestampRequired.split(".")) expect(Number(arc)).toBeLessThan(2 ** 31)
   })
 })
 

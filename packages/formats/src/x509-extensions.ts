@@ -48,6 +48,12 @@ export const KEY_PURPOSE = {
   ocspSigning: "1.3.6.1.5.5.7.3.9",
 } as const
 
+/** Certificate policies of this project, RFC 5280 §4.2.1.4: docs/formats/issuer-policy.md. */
+export const CERTIFICATE_POLICY = {
+  /** in a CA's certificate: signatures below it count with a trusted timestamp alone */
+  timestampRequired: "1.2.840.113556.1.8000.2554.9327.26504.49217.19947.35598.11824264.7022646",
+} as const
+
 export const EXTENSION = {
   basicConstraints: {
     oid: "2.5.29.19",
@@ -82,6 +88,21 @@ export const EXTENSION = {
       do purposes.push(list.oid())
       while (!list.done)
       return purposes
+    },
+  },
+  /** the policies' identifiers; their qualifiers are left alone */
+  certificatePolicies: {
+    oid: "2.5.29.32",
+    read(value): readonly string[] {
+      const list = value.enter(TAG.SEQUENCE)
+      const policies: string[] = []
+      do {
+        const policy = list.enter(TAG.SEQUENCE)
+        policies.push(policy.oid())
+        if (!policy.done) policy.take(TAG.SEQUENCE)
+        policy.finish()
+      } while (!list.done)
+      return policies
     },
   },
   subjectKeyIdentifier: {

@@ -19,7 +19,7 @@ import {
 } from "./der-write.ts"
 import { FormatError } from "./errors.ts"
 import { ATTRIBUTE } from "./x509.ts"
-import { EXTENSION, KEY_PURPOSE, KEY_USAGE } from "./x509-extensions.ts"
+import { CERTIFICATE_POLICY, EXTENSION, KEY_PURPOSE, KEY_USAGE } from "./x509-extensions.ts"
 
 /** @property country two capital letters (ISO 3166) */
 export interface DistinguishedName {
@@ -71,6 +71,8 @@ export interface IssuingCaFields extends CertificateFields {
   readonly authorityKeyId: Uint8Array
   readonly pathLength: number
   readonly crlUrl: string
+  /** whether signatures below count with a timestamp alone; default: false */
+  readonly timestampRequired?: boolean
 }
 
 export interface TimestampAuthorityFields extends CertificateFields {
@@ -140,6 +142,7 @@ export function issuingCaTbs(fields: IssuingCaFields): Uint8Array {
     ...issuingCaRequestExtensions(fields.subjectKeyId, fields.pathLength),
     authorityKeyIdExtension(fields.authorityKeyId),
     crlUrlExtension(fields.crlUrl),
+    ...(fields.timestampRequired ? [TIMESTAMP_REQUIRED_POLICY] : []),
   ])
 }
 
@@ -236,6 +239,11 @@ const VERSION_3 = explicit(0, integer(2n))
 const LEAF_KEY_USAGE = extension(EXTENSION.keyUsage.oid, true, namedBits([KEY_USAGE.digitalSignature]))
 const CODE_KEY_PURPOSE = extension(EXTENSION.extKeyUsage.oid, false, sequence(oid(KEY_PURPOSE.codeSigning)))
 const TIMESTAMP_KEY_PURPOSE = extension(EXTENSION.extKeyUsage.oid, true, sequence(oid(KEY_PURPOSE.timeStamping)))
+const TIMESTAMP_REQUIRED_POLICY = extension(
+  EXTENSION.certificatePolicies.oid,
+  false,
+  sequence(sequence(oid(CERTIFICATE_POLICY.timestampRequired))),
+)
 const CA_KEY_USAGE = extension(EXTENSION.keyUsage.oid, true, namedBits([KEY_USAGE.keyCertSign, KEY_USAGE.cRLSign]))
 
 function unencodable(detail: string): FormatError {

@@ -1,6 +1,8 @@
 import type { NotaryJws } from "@sealwright/formats/notary-jws"
 import type { Certificate } from "@sealwright/formats/x509"
+import { CERTIFICATE_POLICY, EXTENSION, readExtension } from "@sealwright/formats/x509-extensions"
 import type { ChainCache } from "./chain-cache.ts"
+import { orMessage } from "./or-message.ts"
 import type { Step } from "./requests.ts"
 import { type ProvenTime, type TimestampCode, verifyTimestampToken } from "./timestamp.ts"
 
@@ -28,7 +30,10 @@ export type SigningTimeResult =
   | { readonly ok: true; readonly proven: SigningTime | undefined; readonly text: string }
   | { readonly ok: false; readonly code: TimestampCode; readonly detail: string }
 
-/** The time at which the chain of a signature must hold. Nothing of the signature is proven yet. */
+/**
+ * The time at which the chain of a signature must hold. Nothing of the signature is proven yet. An issuer whose certificate demands timestamps is
+ * believed by nobody about the time, whatever the policy says: whoever has its key could write any.
+ */
 export function* signingTimeOf(
   envelope: NotaryJws,
   chain: readonly Certificate[],
@@ -37,15 +42,19 @@ export function* signingTimeOf(
   cache: ChainCache,
 ): Step<SigningTimeResult> {
   const { signingScheme, signingTime } = envelope.protected
+  const demanded = chain.slice(1).some(demandsTimestamps)
+  const refuse = (detail: string): SigningTimeResult => ({ ok: false, code: "TIMESTAMP_DEMANDED", detail })
   if (signingScheme === "notary.x509.signingAuthority") {
+    if (demanded) return refuse("the time is the signing authority's own")
     const proven = { earliest: signingTime, latest: signingTime, timestamp: undefined }
     return { ok: true, proven, text: "the signing authority's own" }
   }
   const token = envelope.timestampToken
   if (trust === undefined || trust.roots.length === 0)
-    return { ok: true, proven: undefined, text: token ? "a timestamp, but no authority is trusted" : "no timestamp" }
-  if (trust.required === "afterCertExpiry" && chain.every((certificate) => isValidAt(certificate, now)))
+    return demanded ? refuse("no timestamp root is trusted") : noAuthority(token)
+  if (!demanded && trust.required === "afterCertExpiry" && chain.every((certificate) => isValidAt(certificate, now)))
     return { ok: true, proven: undefined, text: "no certificate has expired, so no timestamp counts" }
+  if (token === undefined && demanded) return refuse("there is none")
   if (token === undefined)
     return trust.required === "none"
       ? { ok: true, proven: undefined, text: "no timestamp" }
@@ -54,6 +63,16 @@ export function* signingTimeOf(
   if (!timestamp.ok) return timestamp
   const { earliest, latest, genTime } = timestamp
   return { ok: true, proven: { earliest, latest, timestamp }, text: `timestamp of ${genTime.toISOString()}` }
+}
+
+function noAuthority(token: Uint8Array | undefined): SigningTimeResult {
+  return { ok: true, proven: undefined, text: token ? "a timestamp, but no authority is trusted" : "no timestamp" }
+}
+
+/** What can't be read may say so. */
+function demandsTimestamps({ extensions }: Certificate): boolean {
+  const policies = orMessage(() => readExtension(extensions, EXTENSION.certificatePolicies) ?? [])
+  return typeof policies === "string" || policies.includes(CERTIFICATE_POLICY.timestampRequired)
 }
 
 function isValidAt({ notBefore, notAfter }: Certificate, time: Date): boolean {

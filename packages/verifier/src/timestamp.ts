@@ -15,6 +15,7 @@ export const TIMESTAMP_CODES = {
   TIMESTAMP_SIGNATURE_INVALID: "the timestamp token's signature does not verify under its signer's key",
   TIMESTAMP_NOT_TRUSTED: "the timestamp token's signer is not below a trusted timestamp root",
   TIMESTAMP_MISSING: "the policy asks for a timestamp, and the signature has none",
+  TIMESTAMP_DEMANDED: "the issuer's certificate says that signatures below it count with a trusted timestamp alone",
   TIMESTAMP_CHAIN_INVALID: "the timestamp token's chain breaks a rule, or does not hold at the token's time",
 } as const
 
