@@ -4,7 +4,7 @@ import { type JsonValue, parseJson } from "@sealwright/formats/strict-json"
 import { type ClientSettings, clientOptions } from "./sdk.ts"
 import { createSignedRequest, type SignedRequest, type SignedService } from "./signed-request.ts"
 
-const MAX_ANSWER_BYTES = 64 * 1024
+const MAX_ANSWER_BYTES = 1024 * 1024
 const MAX_ANSWER_DEPTH = 16
 
 /** `unavailable`: whether it ran is not known. `failed`: it ran and threw, or its answer cannot be read. */
@@ -13,7 +13,7 @@ export type Invocation =
   | { readonly outcome: "failed" | "unavailable"; readonly cause: unknown }
 
 /**
- * @param mode `wait` for the function's answer, at most 64 KiB of JSON; `event`: it is queued, and there is no answer
+ * @param mode `wait` for the function's answer, at most 1 MiB of JSON; `event`: it is queued, and there is no answer
  * @throws InvocationRefused when the call itself is refused: no such function, no right to call it
  */
 export type Invoke = (functionName: string, payload: JsonValue, mode: "wait" | "event") => Promise<Invocation>

@@ -11,6 +11,9 @@ export const DEFAULT_TIMESTAMP_POLICY = "1.2.840.113556.1.8000.2554.6102.11502.3
 /** How far from the true time a token's may be: its time is cut to whole seconds, and hosts in AWS keep theirs within milliseconds. */
 export const ACCURACY_SEC = 1
 
+/** The most queries that functions of a deployment put into one call: answers of a few KiB each stay well below the 6 MB of a synchronous invocation. */
+export const MAX_TIMESTAMP_QUERIES = 100
+
 const ARC_LIMIT = 2 ** 31
 
 /** An OBJECT IDENTIFIER that stock clients can read. */
