@@ -84,7 +84,16 @@ function ask(url: string, agent: Agent): Promise<void> {
 /** Without network and stores: the key is in this process, so its signature is part of the cost. */
 async function aloneFigures(): Promise<Figure[]> {
   const keys = createMemoryKeys()
-  const ports = { table: createMemoryTable(), keys, maker: keys, clock, random: randomBytes, digest, run: runSync }
+  const ports = {
+    table: createMemoryTable(),
+    keys,
+    maker: keys,
+    wrapper: keys,
+    clock,
+    random: randomBytes,
+    digest,
+    run: runSync,
+  }
   const actor = { principal: "arn:aws:iam::111122223333:role/admin", requestId: "bench" }
   const names = { country: "US", state: "Washington", organisation: "Wabbit Networks", identityHost: "a.example" }
   const hosts = { crlHost: "b.example", tufUrl: "https://a.example/tuf" }

@@ -17,6 +17,7 @@ import { publish } from "@sealwright/core/publish/flow"
 import { revoke } from "@sealwright/core/revoke/flow"
 import { type RevocationRequestTarget, targetName } from "@sealwright/core/revoke/rules"
 import { createSigner, type SignRequest } from "@sealwright/core/sign/flow"
+import { makeTimestampAuthority } from "@sealwright/core/timestamp/authority"
 import { hexEncode } from "@sealwright/formats/bytes"
 import { beforeAll, describe, expect, test } from "vitest"
 import { certifyOutside } from "../support/authority.ts"
@@ -122,6 +123,14 @@ const ACTS: Readonly<Record<string, Act>> = {
     await rotateIssuer(ports, { name: "ci", generation: 2, algorithm: undefined, days: 500 }, ADMIN)
     await publish(ports, false)
     await activateSuccessor(ports, "ci", 2, ADMIN)
+  },
+  "make a wrapped issuer, its successor, and a wrapped timestamp authority": async (ports) => {
+    const { algorithm } = PROFILE
+    await createIssuer(ports, { name: "bulk", algorithm, days: 500, wrapped: true }, ADMIN)
+    await rotateIssuer(ports, { name: "bulk", generation: 2, algorithm: undefined, days: 500 }, ADMIN)
+    await publish(ports, false)
+    await activateSuccessor(ports, "bulk", 2, ADMIN)
+    await makeTimestampAuthority(ports, { algorithm: "ecdsa-p256-sha256", days: 100, wrapped: true }, ADMIN)
   },
   "rotate a held key": async (ports) => {
     await rotateProfile(ports, "held", 1, undefined, ADMIN)

@@ -70,6 +70,7 @@ export class World {
       objects: this.#watchObjects(this.objects),
       keys: this.#watchKeys(keys),
       maker: keys,
+      wrapper: keys,
     }
   }
 

@@ -1,7 +1,15 @@
 import { createHash, hash } from "node:crypto"
 import { makeEphemeralKey } from "@sealwright/adapters/ephemeral-key"
 import { createMemoryKeys } from "@sealwright/adapters/memory-keys"
-import type { EphemeralKey, KeyMaker, KeyReference, RandomBytes, RunStep, SigningKeys } from "@sealwright/core/ports"
+import type {
+  EphemeralKey,
+  KeyMaker,
+  KeyReference,
+  KeyWrapper,
+  RandomBytes,
+  RunStep,
+  SigningKeys,
+} from "@sealwright/core/ports"
 import type { SignatureScheme } from "@sealwright/formats/algorithms"
 import { bytesEqual, concat, hexDecode } from "@sealwright/formats/bytes"
 import { runSync } from "@sealwright/verifier/node-crypto"
@@ -37,8 +45,10 @@ const runCheap: RunStep = (step) => {
   return state.value
 }
 
+type CheapKeys = SigningKeys & KeyMaker & KeyWrapper
+
 /** Keys that any number of makers and signers share without state: a key is its name. */
-function createCheapKeys(random: RandomBytes): SigningKeys & KeyMaker {
+function createCheapKeys(random: RandomBytes): CheapKeys {
   const spkis = new Map<string, Uint8Array>()
   const reference = (keyId: string): KeyReference => {
     const spki = spkis.get(keyId) ?? spkiOf(new TextEncoder().encode(keyId))
@@ -47,6 +57,7 @@ function createCheapKeys(random: RandomBytes): SigningKeys & KeyMaker {
   }
   return {
     create: async (name) => reference(`cheap:${name}`),
+    wrap: async (name) => reference(`wrapped:cheap:${name}#${Buffer.from(random(8)).toString("hex")}`),
     sign: async ({ keyId }, message) => cheapSignature(reference(keyId).spki, message, random(32)),
   }
 }
@@ -66,7 +77,7 @@ export function cheapSigner(name: string) {
 
 /** How a world signs and verifies. */
 export interface CryptoScheme {
-  keys(random: RandomBytes): SigningKeys & KeyMaker
+  keys(random: RandomBytes): CheapKeys
   ephemeralKey(random: RandomBytes): EphemeralKey
   readonly run: RunStep
 }

@@ -1,5 +1,5 @@
 import { ServiceError } from "@sealwright/core/errors"
-import type { KeyMaker, Objects, SigningKeys, Table, Write } from "@sealwright/core/ports"
+import type { KeyMaker, KeyWrapper, Objects, SigningKeys, Table, Write } from "@sealwright/core/ports"
 
 /** One call of a port, as a hook sees it. `name` tells the call site: method and what it is about, without ids. */
 export interface PortCall {
@@ -16,11 +16,12 @@ export interface FaultyPorts {
   readonly objects: Objects
   readonly keys: SigningKeys
   readonly maker: KeyMaker
+  readonly wrapper: KeyWrapper
 }
 
 /** The ports of one actor, with `around` between the actor and the stores. */
 export function withFaults(ports: FaultyPorts, around: Around): FaultyPorts {
-  const { table, objects, keys, maker } = ports
+  const { table, objects, keys, maker, wrapper } = ports
   const call = (port: PortCall["port"], name: string, writes: boolean): PortCall => ({ port, name, writes })
   return {
     table: {
@@ -44,6 +45,10 @@ export function withFaults(ports: FaultyPorts, around: Around): FaultyPorts {
     maker: {
       create: (name, purpose, scheme) =>
         around(call("maker", `create ${name}`, true), () => maker.create(name, purpose, scheme)),
+    },
+    wrapper: {
+      wrap: (name, purpose, scheme) =>
+        around(call("maker", `wrap ${name}`, true), () => wrapper.wrap(name, purpose, scheme)),
     },
   }
 }

@@ -63,6 +63,7 @@ export function createService(
     objects,
     keys,
     maker: wrap.maker?.(memory.keys) ?? memory.keys,
+    wrapper: memory.keys,
     clock,
     random: randomBytes,
     digest,

@@ -9,6 +9,7 @@ import {
   GetPublicKeyCommand,
   type GetPublicKeyResponse,
   type KeySpec,
+  type KeyUsageType,
   KMSClient,
   NotFoundException,
   SignCommand,
@@ -71,61 +72,87 @@ const KEY_SPECS: Record<SignatureScheme, KeySpec> = {
 /** KMS shows new keys and aliases a moment later. */
 const LOOK_ATTEMPTS = 8
 
+/** A key that stands under `alias/{stack}/{name}`, and what is made when it doesn't. */
+export interface NamedKmsKey {
+  readonly name: string
+  readonly purpose: KeyPurpose
+  readonly spec: KeySpec
+  readonly usage: KeyUsageType
+}
+
 /**
  * Makes keys under aliases `alias/{stack}/{name}`: create, then name. A crash between the two leaves a key without alias,
  * which nothing uses; a repeat makes another. Of two that run at once the first alias counts.
  */
-export function createKmsKeyMaker(client: KMSClient, { stack, policy }: KmsKeyMakerSettings): KeyMaker {
-  const look = async (keyId: string): Promise<GetPublicKeyResponse | undefined> => {
+export function createKmsKeyMaker(client: KMSClient, settings: KmsKeyMakerSettings): KeyMaker {
+  const look = (keyId: string) => client.send(new GetPublicKeyCommand({ KeyId: keyId }))
+  return {
+    async create(name, purpose, scheme) {
+      const wanted = { name, purpose, spec: KEY_SPECS[scheme], usage: "SIGN_VERIFY" } as const
+      return keyReference(await findOrMakeKey(client, settings, wanted, look), name, scheme)
+    },
+  }
+}
+
+/**
+ * @param look what KMS says of a key, by ARN or alias
+ * @throws ServiceError SIGNER_UNAVAILABLE, KEY_NOT_USABLE
+ */
+export async function findOrMakeKey<Found>(
+  client: KMSClient,
+  settings: KmsKeyMakerSettings,
+  wanted: NamedKmsKey,
+  look: (keyId: string) => Promise<Found>,
+): Promise<Found> {
+  const find = async (keyId: string): Promise<Found | undefined> => {
     try {
-      return await client.send(new GetPublicKeyCommand({ KeyId: keyId }))
+      return await look(keyId)
     } catch (error) {
       if (error instanceof NotFoundException) return undefined
       throw signerError(error)
     }
   }
-
-  async function lookAgain(keyId: string): Promise<GetPublicKeyResponse> {
-    for (let attempt = 0; attempt < LOOK_ATTEMPTS; attempt++) {
-      if (attempt > 0) await backOff(attempt + 1)
-      const found = await look(keyId)
-      if (found !== undefined) return found
-    }
-    throw new ServiceError("SIGNER_UNAVAILABLE", `KMS does not show the new key ${keyId} yet`)
+  const alias = `alias/${settings.stack}/${wanted.name}`
+  const standing = await find(alias)
+  if (standing !== undefined) return standing
+  const keyId = await makeKey(client, settings, wanted, alias)
+  for (let attempt = 0; attempt < LOOK_ATTEMPTS; attempt++) {
+    if (attempt > 0) await backOff(attempt + 1)
+    const found = await find(keyId)
+    if (found !== undefined) return found
   }
+  throw new ServiceError("SIGNER_UNAVAILABLE", `KMS does not show the new key ${keyId} yet`)
+}
 
-  async function make(alias: string, purpose: KeyPurpose, scheme: SignatureScheme): Promise<string> {
-    const { KeyMetadata } = await client
-      .send(
-        new CreateKeyCommand({
-          KeySpec: KEY_SPECS[scheme],
-          KeyUsage: "SIGN_VERIFY",
-          Description: `Sealwright ${stack}: ${purpose}`,
-          Tags: [
-            { TagKey: "sealwright:purpose", TagValue: purpose },
-            { TagKey: "sealwright:stack", TagValue: stack },
-          ],
-          ...(policy !== undefined && { Policy: policy }),
-        }),
-      )
-      .catch(rethrow)
-    const keyId = KeyMetadata?.Arn
-    if (keyId === undefined) throw new ServiceError("SIGNER_UNAVAILABLE", "KMS answered no key")
-    try {
-      await client.send(new CreateAliasCommand({ AliasName: alias, TargetKeyId: keyId }))
-      return keyId
-    } catch (error) {
-      if (error instanceof AlreadyExistsException) return alias
-      throw signerError(error)
-    }
-  }
-
-  return {
-    async create(name, purpose, scheme) {
-      const alias = `alias/${stack}/${name}`
-      const found = (await look(alias)) ?? (await lookAgain(await make(alias, purpose, scheme)))
-      return keyReference(found, name, scheme)
-    },
+/** @returns the new key's ARN, or the alias when another one had it first */
+async function makeKey(
+  client: KMSClient,
+  { stack, policy }: KmsKeyMakerSettings,
+  { purpose, spec, usage }: NamedKmsKey,
+  alias: string,
+): Promise<string> {
+  const { KeyMetadata } = await client
+    .send(
+      new CreateKeyCommand({
+        KeySpec: spec,
+        KeyUsage: usage,
+        Description: `Sealwright ${stack}: ${purpose}`,
+        Tags: [
+          { TagKey: "sealwright:purpose", TagValue: purpose },
+          { TagKey: "sealwright:stack", TagValue: stack },
+        ],
+        ...(policy !== undefined && { Policy: policy }),
+      }),
+    )
+    .catch(rethrow)
+  const keyId = KeyMetadata?.Arn
+  if (keyId === undefined) throw new ServiceError("SIGNER_UNAVAILABLE", "KMS answered no key")
+  try {
+    await client.send(new CreateAliasCommand({ AliasName: alias, TargetKeyId: keyId }))
+    return keyId
+  } catch (error) {
+    if (error instanceof AlreadyExistsException) return alias
+    throw signerError(error)
   }
 }
 

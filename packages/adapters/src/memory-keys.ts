@@ -1,8 +1,15 @@
 import { ServiceError } from "@sealwright/core/errors"
-import type { EphemeralKey, KeyMaker, KeyPurpose, SigningKeys } from "@sealwright/core/ports"
+import {
+  type EphemeralKey,
+  type KeyMaker,
+  type KeyPurpose,
+  type KeyWrapper,
+  type SigningKeys,
+  WRAPPED_KEY,
+} from "@sealwright/core/ports"
 import { makeEphemeralKey } from "./ephemeral-key.ts"
 
-export interface MemoryKeys extends SigningKeys, KeyMaker {
+export interface MemoryKeys extends SigningKeys, KeyMaker, KeyWrapper {
   /** As an operator disables a key: signing with it is refused from now on. */
   disable(keyId: string): void
   purposeOf(keyId: string): KeyPurpose | undefined
@@ -25,6 +32,12 @@ export function createMemoryKeys(make: typeof makeEphemeralKey = makeEphemeralKe
         throw new ServiceError("ALREADY_EXISTS", `the key ${name} has another algorithm`)
       const { key } = found ?? { key: make(scheme) }
       if (found === undefined) stored.set(keyId, { key, purpose })
+      return { keyId, scheme, spki: new Uint8Array(key.spki) }
+    },
+    async wrap(name, purpose, scheme) {
+      const keyId = `${WRAPPED_KEY}memory:${name}#${stored.size}`
+      const key = make(scheme)
+      stored.set(keyId, { key, purpose })
       return { keyId, scheme, spki: new Uint8Array(key.spki) }
     },
     async sign({ keyId, scheme }, message) {

@@ -126,6 +126,23 @@ export const ERROR_CODES = {
     retry: false,
     remedy: "Have the issuer's request signed by its authority, then run `sealwright issuer activate`.",
   },
+  WRAPPING_NOT_ENABLED: {
+    kind: "denied",
+    retry: false,
+    remedy:
+      "Deploy with `wrappedIssuers` (or `wrappedTimestamps` for the authority), as docs/key-modes.md says, or make the key in KMS.",
+  },
+  ISSUER_DEMANDS_TIMESTAMPS: {
+    kind: "denied",
+    retry: false,
+    remedy:
+      "Below a wrapped issuer profiles stamp their signatures: make one with `--timestamp own`, or take another issuer.",
+  },
+  HELD_BELOW_WRAPPED: {
+    kind: "denied",
+    retry: false,
+    remedy: "A wrapped issuer certifies no held keys: take key mode `ephemeral` or `shared`, or another issuer.",
+  },
   ISSUER_GENERATION_WRONG: {
     kind: "conflict",
     retry: false,

@@ -1,5 +1,5 @@
 import type { Descriptor } from "@sealwright/formats/oci"
-import type { KeyReference } from "./ports.ts"
+import { isWrapped, type KeyReference } from "./ports.ts"
 
 /** What the ceremony fixed for ever: these names are in every certificate (D9). */
 export interface Deployment {
@@ -53,6 +53,11 @@ export interface Issuer {
   /** where this issuer's numbering starts; random, so that a number says nothing of volume */
   readonly firstNumber: number
   readonly createdAt: Date
+}
+
+/** Whether the issuer's key signs in the functions' memory: then its certificate demands timestamps below it (D13). */
+export function isWrappedIssuer({ key }: Pick<Issuer, "key">): boolean {
+  return isWrapped(key)
 }
 
 /** OpenSSL's timestamp code knows no RSASSA-PSS, so RSA signs tokens by PKCS #1 v1.5. */
@@ -191,6 +196,8 @@ export interface SignatureRecord {
   readonly profile: string
   readonly issuer: string
   readonly issuerKeyId: string
+  /** the issuer's key signed in the functions' memory */
+  readonly wrapped: boolean
   readonly number: number
   readonly leaseFirst: number
   /** serial of the leaf, lower-case hex */

@@ -18,6 +18,8 @@ export const KEY_PURPOSES = [
   "held",
   "timestamp",
   "ocsp",
+  "wrapping",
+  "wrapping-timestamp",
   "tuf-root",
   "tuf-targets",
   "tuf-lists",
@@ -54,6 +56,27 @@ export interface KeyMaker {
    * @throws ServiceError SIGNER_UNAVAILABLE
    */
   create(name: string, purpose: KeyPurpose, scheme: SignatureScheme): Promise<KeyReference>
+}
+
+/** First part of the id of a wrapped key: its private part stands in the id, encrypted. */
+export const WRAPPED_KEY = "wrapped:"
+
+/** Whether a key signs outside of the key service, in the memory of the functions that may unwrap it (D13). */
+export function isWrapped({ keyId }: Pick<KeyReference, "keyId">): boolean {
+  return keyId.startsWith(WRAPPED_KEY)
+}
+
+/** What may have wrapped keys, each under a wrapping key of its own. */
+export type WrappedPurpose = "issuer" | "timestamp"
+
+/** Making wrapped keys: setting up only. Who makes one cannot unwrap it. */
+export interface KeyWrapper {
+  /**
+   * Makes a key pair, another with every call.
+   * @param name unique in the deployment; the ciphertext is bound to it
+   * @throws ServiceError WRAPPING_NOT_ENABLED, SIGNER_UNAVAILABLE, KEY_NOT_USABLE (of the wrapping key)
+   */
+  wrap(name: string, purpose: WrappedPurpose, scheme: SignatureScheme): Promise<KeyReference>
 }
 
 export interface NamedKey {

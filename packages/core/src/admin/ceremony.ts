@@ -16,17 +16,28 @@ import {
 import { newestTargets, targetsDocumentItem, tufDocumentItem, tufDocuments } from "../ledger/tuf-documents.ts"
 import type { Deployment, Issuer, ProfileAlgorithm } from "../model.ts"
 import { ROOT_NAME } from "../names.ts"
-import type { Clock, Item, KeyMaker, KeyReference, RunStep, Table } from "../ports.ts"
+import {
+  type Clock,
+  type Item,
+  isWrapped,
+  type KeyMaker,
+  type KeyReference,
+  type KeyWrapper,
+  type RunStep,
+  type Table,
+} from "../ports.ts"
 import { noteChangeNow } from "../publish/changes.ts"
 import { trustBundleOf } from "../publish/lists.ts"
 import { rootMetadata, tufExpiry } from "../publish/tuf.ts"
 import { wholeSeconds } from "../sign/rules.ts"
 import { type CertifyPorts, certifyIssuer, certifyRoot, issuerKeyId, type Names } from "./certificates.ts"
 import { signTargets, signTuf } from "./tuf-documents.ts"
+import { wrappedKey } from "./wrapped.ts"
 
 export interface AdminPorts extends CertifyPorts {
   readonly table: Table
   readonly maker: KeyMaker
+  readonly wrapper: KeyWrapper
   readonly clock: Clock
   readonly run: RunStep
 }
@@ -150,11 +161,14 @@ export interface IssuerRequest {
   readonly algorithm: ProfileAlgorithm
   /** days of the issuer's certificate, cut to the root's end */
   readonly days: number
+  /** its key signs in the functions' memory, and profiles below it stamp. Default: false */
+  readonly wrapped?: boolean
 }
 
 /**
  * Creates an issuing CA below the root. Safe to repeat.
- * @throws ServiceError ALREADY_EXISTS if one of that name has another algorithm or authority, REQUEST_MALFORMED for the root's name
+ * @throws ServiceError ALREADY_EXISTS if one of that name has another algorithm, authority or kind of key, REQUEST_MALFORMED for the root's name,
+ * WRAPPING_NOT_ENABLED
  */
 export async function createIssuer(ports: AdminPorts, request: IssuerRequest, actor: Actor): Promise<Issuer> {
   refuseRootName(request.name)
@@ -164,7 +178,7 @@ export async function createIssuer(ports: AdminPorts, request: IssuerRequest, ac
   const existing = await findIssuer(ports.table, request.name)
   if (existing !== undefined) return sameIssuer(existing, request)
   if ((await findPendingIssuer(ports.table, request.name)) !== undefined) throw otherAuthority(request.name)
-  const key = await ports.maker.create(`issuer/${request.name}`, "issuer", request.algorithm)
+  const key = await issuerKey(ports, `issuer/${request.name}`, request.algorithm, request.wrapped ?? false)
   const certificate = await certifyIssuer(ports, deployment.root, key, deployment, request.name, now, end)
   const issuer = newIssuer(ports, request.name, key, certificate, [deployment.root.certificate], now, end)
   const result = await noteChangeNow(ports.table, [
@@ -175,9 +189,21 @@ export async function createIssuer(ports: AdminPorts, request: IssuerRequest, ac
   return result.committed ? issuer : sameIssuer(await readIssuer(ports.table, request.name), request)
 }
 
+/** The key of one generation of an issuer, made when there is none of this name. @throws ServiceError as `KeyMaker.create` and `wrappedKey` */
+export function issuerKey(
+  ports: Pick<AdminPorts, "table" | "maker" | "wrapper">,
+  name: string,
+  algorithm: ProfileAlgorithm,
+  wrapped: boolean,
+): Promise<KeyReference> {
+  return wrapped ? wrappedKey(ports, name, "issuer", algorithm) : ports.maker.create(name, "issuer", algorithm)
+}
+
 function sameIssuer(issuer: Issuer, request: IssuerRequest): Issuer {
   if (issuer.key.scheme !== request.algorithm)
     throw new ServiceError("ALREADY_EXISTS", `issuer ${issuer.name} has another algorithm`)
+  if (isWrapped(issuer.key) !== (request.wrapped ?? false))
+    throw new ServiceError("ALREADY_EXISTS", `issuer ${issuer.name} is ${request.wrapped ? "not " : ""}wrapped`)
   if (issuer.external) throw otherAuthority(issuer.name)
   return issuer
 }

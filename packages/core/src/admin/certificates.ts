@@ -12,7 +12,7 @@ import {
   rootTbs,
   timestampAuthorityTbs,
 } from "@sealwright/formats/x509-write"
-import type { Deployment, Issuer, Profile } from "../model.ts"
+import { type Deployment, type Issuer, isWrappedIssuer, type Profile } from "../model.ts"
 import type { Digest, KeyReference, RandomBytes, SigningKeys } from "../ports.ts"
 import { refuseOutliving } from "./issuer-chain.ts"
 
@@ -92,6 +92,7 @@ export async function certifyRoot(
   return assembleCertificate(tbs, key.scheme, await ports.keys.sign(key, tbs))
 }
 
+/** Without proof that anyone has the key: that of a wrapped one comes with the ciphertext, from the key service itself. */
 export async function certifyIssuer(
   ports: CertifyPorts,
   root: Issuer,
@@ -115,6 +116,7 @@ export async function certifyIssuer(
     authorityKeyId: authorityKeyId(ports.digest, root),
     pathLength: 0,
     crlUrl: crlUrl(names.crlHost, root.issuerKeyId),
+    timestampRequired: isWrappedIssuer({ key }),
   })
   return assembleCertificate(tbs, root.key.scheme, await ports.keys.sign(root.key, tbs))
 }

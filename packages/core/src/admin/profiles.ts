@@ -22,6 +22,7 @@ import { noteChangeNow } from "../publish/changes.ts"
 import { leafStart, wholeSeconds } from "../sign/rules.ts"
 import type { AdminPorts } from "./ceremony.ts"
 import { leafCertifier, randomSerial, subjectName } from "./certificates.ts"
+import { requireFitBelow } from "./wrapped.ts"
 
 /** What a profile's creator decides. */
 export type ProfileSettings = Pick<
@@ -46,7 +47,8 @@ export type ProfileChange = Partial<
  * Creates a profile; a held key and its certificate with it. Safe to repeat with the same settings.
  * @param allowRootIssuer whether the deployment's root itself may certify what this profile signs (R5): its key is then used every day, and nothing
  * stands between it and a signature
- * @throws ServiceError REQUEST_MALFORMED, ROOT_ISSUER_REFUSED, ISSUER_UNKNOWN, ISSUER_PENDING, ISSUER_NOT_ACTIVE, ALREADY_EXISTS
+ * @throws ServiceError REQUEST_MALFORMED, ROOT_ISSUER_REFUSED, ISSUER_UNKNOWN, ISSUER_PENDING, ISSUER_NOT_ACTIVE, ALREADY_EXISTS,
+ * ISSUER_DEMANDS_TIMESTAMPS, HELD_BELOW_WRAPPED
  */
 export async function createProfile(
   ports: AdminPorts,
@@ -66,6 +68,7 @@ export async function createProfile(
   const issuer = await readIssuer(ports.table, settings.issuer)
   requireOtherName(deployment, issuer, name)
   if (issuer.state !== "active") throw new ServiceError("ISSUER_NOT_ACTIVE", `issuer ${issuer.name} is ${issuer.state}`)
+  requireFitBelow(issuer, settings, name)
   const now = wholeSeconds(ports.clock())
   const held =
     settings.keyMode === "held"
@@ -176,7 +179,7 @@ export function changeProfile(ports: AdminPorts, name: string, change: ProfileCh
  * @param generation the profile's, as it was read: names the rotation, so that a repeat is the same act
  * @param issuerName undefined: the issuer that it has, in its newest generation
  * @throws ServiceError PROFILE_UNKNOWN, PROFILE_REVOKED, PROFILE_CHANGED, ISSUER_UNKNOWN, ISSUER_PENDING, ISSUER_NOT_ACTIVE, ROOT_ISSUER_REFUSED,
- * REQUEST_MALFORMED for a profile that has neither a key nor another issuer to rotate to
+ * ISSUER_DEMANDS_TIMESTAMPS, HELD_BELOW_WRAPPED, REQUEST_MALFORMED for a profile that has neither a key nor another issuer to rotate to
  */
 export async function rotateProfile(
   ports: AdminPorts,
@@ -204,6 +207,7 @@ export async function rotateProfile(
       `profile ${name} has a fresh key for every signature: name another issuer`,
     )
   requireOtherName(deployment, issuer, name)
+  requireFitBelow(issuer, profile, name)
   const now = wholeSeconds(ports.clock())
   const keyName = `held/${name}/${generation + 1}`
   const next: Profile = {

@@ -10,12 +10,13 @@ import {
   readIssuer,
   takeOverWrites,
 } from "../ledger/trust.ts"
-import type { Deployment, Issuer, PendingIssuer, ProfileAlgorithm } from "../model.ts"
+import { type Deployment, type Issuer, isWrappedIssuer, type PendingIssuer, type ProfileAlgorithm } from "../model.ts"
 import { noteChangeNow } from "../publish/changes.ts"
 import { wholeSeconds } from "../sign/rules.ts"
-import { type AdminPorts, newIssuer, refuseRootName } from "./ceremony.ts"
+import { type AdminPorts, issuerKey, newIssuer, refuseRootName } from "./ceremony.ts"
 import { certifyIssuer, issuerKeyId, requestCertificate } from "./certificates.ts"
 import { closeLeases } from "./profiles.ts"
+import { requireStampedProfiles } from "./wrapped.ts"
 
 export interface IssuerRotation {
   readonly name: string
@@ -23,6 +24,8 @@ export interface IssuerRotation {
   readonly generation: number
   /** of the new key; undefined: as before */
   readonly algorithm: ProfileAlgorithm | undefined
+  /** whether the new key is wrapped. Default: as before */
+  readonly wrapped?: boolean | undefined
   /** days of its certificate, cut to the root's end; an outside authority decides for itself */
   readonly days: number
 }
@@ -30,7 +33,9 @@ export interface IssuerRotation {
 /**
  * Makes the successor of an issuer: a new key under the same name, certified and published before it signs (D7). Where an outside authority certifies
  * the issuer, its request waits for `activateIssuer`. Safe to repeat: a generation that is there is answered as it stands.
- * @throws ServiceError ISSUER_UNKNOWN, ISSUER_PENDING, ISSUER_GENERATION_WRONG, CONTENTION
+ * A wrapped successor needs profiles that stamp, now and when it takes over.
+ * @throws ServiceError ISSUER_UNKNOWN, ISSUER_PENDING, ISSUER_GENERATION_WRONG, CONTENTION, REQUEST_MALFORMED for a wrapped key that an outside
+ * authority would certify: its request would need a signature by it; ISSUER_DEMANDS_TIMESTAMPS, WRAPPING_NOT_ENABLED
  */
 export async function rotateIssuer(
   ports: AdminPorts,
@@ -46,7 +51,14 @@ export async function rotateIssuer(
   if (generation !== current.generation + 1)
     throw new ServiceError("ISSUER_GENERATION_WRONG", `generation ${current.generation} of issuer ${name} signs now`)
   const algorithm = rotation.algorithm ?? (current.key.scheme as ProfileAlgorithm)
-  const key = await ports.maker.create(`issuer/${name}/${generation}`, "issuer", algorithm)
+  const wrapped = rotation.wrapped ?? isWrappedIssuer(current)
+  if (wrapped && current.external)
+    throw new ServiceError(
+      "REQUEST_MALFORMED",
+      `issuer ${name} is certified by an outside authority: its key can't be wrapped`,
+    )
+  if (wrapped) await requireStampedProfiles(ports.table, name)
+  const key = await issuerKey(ports, `issuer/${name}/${generation}`, algorithm, wrapped)
   const audit = auditWrite(ports, actor, "issuer.rotate", `issuer/${name}@${generation}`)
   if (current.external) {
     const pending: PendingIssuer = {
@@ -100,7 +112,8 @@ async function certifySuccessor(
  * Lets a successor sign in the place of the one before, which is retired: its certificates and signatures stay good, its CRL goes on. Not before a
  * publication has shown the successor, so that no signature is made that deployers could not check. When it answers, nothing is recorded under a fresh
  * certificate of the old key any more (D3). Safe to repeat.
- * @throws ServiceError ISSUER_UNKNOWN, ISSUER_PENDING, ISSUER_NOT_PUBLISHED, ISSUER_NOT_ACTIVE for a successor that was revoked, CONTENTION
+ * @throws ServiceError ISSUER_UNKNOWN, ISSUER_PENDING, ISSUER_NOT_PUBLISHED, ISSUER_NOT_ACTIVE for a successor that was revoked, CONTENTION,
+ * ISSUER_DEMANDS_TIMESTAMPS for a wrapped one of profiles without
  */
 export async function activateSuccessor(
   ports: AdminPorts,
@@ -120,6 +133,7 @@ export async function activateSuccessor(
     throw new ServiceError("ISSUER_PENDING", `generation ${generation} of issuer ${name} has no certificate yet`)
   if (successor.state !== "standby")
     throw new ServiceError("ISSUER_NOT_ACTIVE", `generation ${generation} of issuer ${name} is ${successor.state}`)
+  if (isWrappedIssuer(successor)) await requireStampedProfiles(ports.table, name)
   const head = await readHead(ports.table)
   if (head === undefined || head.published < (successor.firstEpoch ?? 0))
     throw new ServiceError("ISSUER_NOT_PUBLISHED", `publication ${successor.firstEpoch} will show it`)

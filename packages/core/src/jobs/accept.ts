@@ -8,7 +8,7 @@ import { ulid } from "../names.ts"
 import type { Clock, Digest, Item, RandomBytes, Table, Write } from "../ports.ts"
 import { idempotencyHash } from "../sign/commit.ts"
 import type { SignRequest } from "../sign/flow.ts"
-import { authorizeCaller, planExpiry, requireActiveIssuer, wholeSeconds } from "../sign/rules.ts"
+import { authorizeCaller, planExpiry, requireFitIssuer, wholeSeconds } from "../sign/rules.ts"
 import { readJob } from "./read.ts"
 import { checkJobSubjects, chunkCount, type Job, MAX_OPEN_JOBS, SUBJECTS_PER_CHUNK } from "./rules.ts"
 
@@ -47,7 +47,7 @@ export async function acceptJob(
 
   const acceptedAt = wholeSeconds(ports.clock())
   authorizeCaller(profile, request.principal)
-  requireActiveIssuer(await readIssuerOf(table, profile), profile)
+  requireFitIssuer(await readIssuerOf(table, profile), profile)
   planExpiry(profile, request.expiresAt, acceptedAt)
   if ((await openJobs(table, request.profile)).length >= MAX_OPEN_JOBS)
     throw new ServiceError("JOBS_CROWDED", `profile ${request.profile} has ${MAX_OPEN_JOBS} unfinished jobs`)

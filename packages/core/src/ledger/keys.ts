@@ -14,6 +14,8 @@ export const keys = {
   ocspResponder: (issuerKeyId: string): Key => ({ pk: "ocsp-responders", sk: issuerKeyId }),
   /** an issuer whose key waits for a certificate of an outside authority */
   pendingIssuer: (name: string): Key => ({ pk: "pending-issuers", sk: name }),
+  /** a wrapped key by its name, put down before anything certifies it */
+  wrappedKey: (name: string): Key => ({ pk: "wrapped-keys", sk: name }),
   /** the next free number of an issuer */
   numbers: (issuerKeyId: string): Key => ({ pk: `numbers#${issuerKeyId}`, sk: "next" }),
   profile: (name: string): Key => ({ pk: "profiles", sk: name }),

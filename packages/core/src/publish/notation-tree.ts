@@ -1,13 +1,15 @@
-import { base64Encode } from "@sealwright/formats/bytes"
+import { base64Encode, bytesEqual } from "@sealwright/formats/bytes"
 import type { JsonObject } from "@sealwright/formats/strict-json"
 import type { TrustBundle } from "@sealwright/formats/trust-bundle"
 import { crlUrl } from "../admin/certificates.ts"
-import type { Deployment, Issuer, Profile } from "../model.ts"
+import { type Deployment, type Issuer, isWrappedIssuer, type Profile } from "../model.ts"
 import type { Snapshot } from "./snapshot.ts"
 
 const NOTATION_TREE_TYPE = "application/vnd.sealwright.notation-tree.v1+json"
 const STORE_TYPE = "signingAuthority"
 const TRUST_STORE = "sealwright"
+/** Stands for the roots among signing authorities once an issuer is wrapped: whoever copies its key could date as he likes below a root. */
+const ISSUERS_STORE = "sealwright-issuers"
 
 /**
  * What notation wants on a verifier's disk (D9): its trust policy, its trust store, and for each CRL URL that our certificates
@@ -25,11 +27,14 @@ export function notationTree(snapshot: Snapshot, bundle: TrustBundle, ownRoots: 
     name: externalStore(name),
     certificates: [...certificates],
   }))
+  const wrapped = issuers.some(isWrappedIssuer)
+  const believed = wrapped ? believedIssuers(issuers, bundle) : []
+  if (believed.length > 0) externalStores.push({ type: STORE_TYPE, name: ISSUERS_STORE, certificates: believed })
   return {
     mediaType: NOTATION_TREE_TYPE,
     epoch: snapshot.epoch,
-    trustPolicy: trustPolicy(snapshot, new Set(roots.keys())),
-    trustStore: { type: STORE_TYPE, name: TRUST_STORE, certificates: bundle.roots.map(base64Encode) },
+    trustPolicy: trustPolicy(snapshot, new Set(roots.keys()), wrapped),
+    trustStore: { type: wrapped ? "ca" : STORE_TYPE, name: TRUST_STORE, certificates: bundle.roots.map(base64Encode) },
     ...(externalStores.length > 0 && { externalStores }),
     ...(snapshot.profiles.some(isStamped) && {
       timestampStore: { name: TRUST_STORE, certificates: bundle.roots.map(base64Encode) },
@@ -39,6 +44,14 @@ export function notationTree(snapshot: Snapshot, bundle: TrustBundle, ownRoots: 
       target: `lists/${issuerKeyId}.crl`,
     })),
   }
+}
+
+/** Issuers below the publisher's own roots whose keys never leave KMS. The root as an issuer is none: its certificate would stand for all others. */
+function believedIssuers(issuers: readonly Issuer[], { roots }: TrustBundle): string[] {
+  return issuers
+    .filter((issuer) => !isWrappedIssuer(issuer))
+    .filter(({ chain }) => roots.some((root) => bytesEqual(root, chain.at(-1) ?? new Uint8Array(0))))
+    .map(({ certificate }) => base64Encode(certificate))
 }
 
 /** The root of an outside authority may certify others too, so it counts only for the profiles that use its issuer. */
@@ -55,7 +68,11 @@ function isStamped({ timestamp }: Profile): boolean {
  * in `/*` are left out: notation knows exact repositories alone. A statement trusts exactly its profiles' identities, under the roots that
  * certify them.
  */
-function trustPolicy({ deployment, profiles, issuers }: Snapshot, trusted: ReadonlySet<string>): JsonObject {
+function trustPolicy(
+  { deployment, profiles, issuers }: Snapshot,
+  trusted: ReadonlySet<string>,
+  wrapped: boolean,
+): JsonObject {
   const external = new Set(issuers.filter((issuer) => issuer.external).map(({ name }) => name))
   const storesOf = ({ issuer, former }: Profile) =>
     [issuer, ...former.issuers].flatMap((name) => {
@@ -63,6 +80,7 @@ function trustPolicy({ deployment, profiles, issuers }: Snapshot, trusted: Reado
       return trusted.has(name) ? [externalStore(name)] : []
     })
   const stores = new Map(profiles.map((profile) => [profile.name, storesOf(profile)]))
+  const namesOf = (signers: readonly string[]) => [...new Set(signers.flatMap((profile) => stores.get(profile) ?? []))]
   const stamped = new Set(profiles.filter(isStamped).map(({ name }) => name))
   const byRepository = new Map<string, string[]>()
   for (const profile of profiles) {
@@ -86,18 +104,26 @@ function trustPolicy({ deployment, profiles, issuers }: Snapshot, trusted: Reado
       registryScopes: repositories,
       signatureVerification: { level: "strict" },
       trustStores: trustStores(
-        [...new Set(signers.flatMap((profile) => stores.get(profile) ?? []))],
-        signers.some((profile) => stamped.has(profile)),
+        namesOf(signers.filter((profile) => !stamped.has(profile))),
+        namesOf(signers.filter((profile) => stamped.has(profile))),
+        wrapped,
       ),
       trustedIdentities: signers.map((profile) => identity(deployment, profile)),
     })),
   }
 }
 
-/** notation picks the store by the signature's scheme; with a store of timestamp roots it takes no `notary.x509` signature without a token. */
-function trustStores(names: readonly string[], stamped: boolean): string[] {
-  const stores = names.map((name) => `${STORE_TYPE}:${name}`)
-  return stamped ? [...stores, ...names.map((name) => `ca:${name}`), `tsa:${TRUST_STORE}`] : stores
+/**
+ * notation picks the store by the signature's scheme, so each profile has the one of its own scheme alone; with a store of timestamp roots notation takes
+ * no `notary.x509` signature without a token.
+ * @param plain stores of the profiles without timestamps
+ * @param stamped stores of those with
+ */
+function trustStores(plain: readonly string[], stamped: readonly string[], wrapped: boolean): string[] {
+  const authorities = plain.map((name) => `${STORE_TYPE}:${wrapped && name === TRUST_STORE ? ISSUERS_STORE : name}`)
+  return stamped.length === 0
+    ? authorities
+    : [...authorities, ...stamped.map((name) => `ca:${name}`), `tsa:${TRUST_STORE}`]
 }
 
 /** A distinguished name as notation reads it (RFC 4514 with its own order of attributes left to the reader). */

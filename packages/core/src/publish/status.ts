@@ -3,7 +3,7 @@ import { nextNumber } from "../ledger/leases.ts"
 import { type PublicationHead, readHead } from "../ledger/publication.ts"
 import { listIssuers, listPendingIssuers } from "../ledger/trust.ts"
 import type { Issuer, PendingIssuer } from "../model.ts"
-import type { Table } from "../ports.ts"
+import { isWrapped, type Table } from "../ports.ts"
 import { daysLeft, EXPIRY_LEVELS, type Expiry, type ExpiryLevel, listExpiries, urgencyOf } from "./expiry.ts"
 
 /** An issuer gives way to the next before its CRL is more than stock clients like to fetch (D7). */
@@ -20,6 +20,8 @@ export interface IssuerLoad {
   readonly generation: number
   readonly issuerKeyId: string
   readonly state: Issuer["state"]
+  /** its key signs in the functions' memory */
+  readonly wrapped: boolean
   /** numbers given out, void ones among them: certificates are no more */
   readonly certificates: number
   /** entries of its newest CRL */
@@ -58,7 +60,7 @@ export async function readStatus(table: Table, now: Date): Promise<Status | unde
   }))
   const crls = head.committed === 0 ? undefined : (await readCommit(table, head.committed))?.crls
   const issuers: IssuerLoad[] = []
-  for (const { name, generation, issuerKeyId, state, firstNumber } of await listIssuers(table)) {
+  for (const { name, generation, issuerKeyId, key, state, firstNumber } of await listIssuers(table)) {
     const certificates = (await nextNumber(table, issuerKeyId)) - firstNumber
     const revoked = crls?.get(issuerKeyId)?.entryCount ?? 0
     issuers.push({
@@ -66,6 +68,7 @@ export async function readStatus(table: Table, now: Date): Promise<Status | unde
       generation,
       issuerKeyId,
       state,
+      wrapped: isWrapped(key),
       certificates,
       revoked,
       level: loadLevel(certificates, revoked),

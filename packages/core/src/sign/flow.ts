@@ -1,6 +1,6 @@
 import { ServiceError } from "../errors.ts"
 import { auditWrite } from "../ledger/audit.ts"
-import type { SignatureRecord } from "../model.ts"
+import { isWrappedIssuer, type SignatureRecord } from "../model.ts"
 import { ulid } from "../names.ts"
 import type {
   Clock,
@@ -20,7 +20,7 @@ import {
   authorizeSubject,
   checkSubjects,
   planExpiry,
-  requireActiveIssuer,
+  requireFitIssuer,
   SUBJECTS_PER_TRANSACTION,
   type SubjectRequest,
   wholeSeconds,
@@ -100,7 +100,7 @@ export function createSigner(ports: SignPorts): Signer {
     const now = wholeSeconds(clock())
     const check = ({ profile, issuer }: Standing) => {
       authorizeCaller(profile, request.principal)
-      requireActiveIssuer(issuer, profile)
+      requireFitIssuer(issuer, profile)
       planExpiry(profile, request.expiresAt, now)
     }
     const known = await pool.standing(request.profile, false)
@@ -121,7 +121,7 @@ export function createSigner(ports: SignPorts): Signer {
     for (let attempt = 0; attempt < LEASE_ATTEMPTS; attempt++) {
       const standing = await pool.standing(request.profile, attempt > 0)
       authorizeCaller(standing.profile, request.principal)
-      requireActiveIssuer(standing.issuer, standing.profile)
+      requireFitIssuer(standing.issuer, standing.profile)
       for (const subject of pending) authorizeSubject(standing.profile, subject)
       const grant = await pool.take(standing, pending.length)
       if (grant === undefined) continue
@@ -165,6 +165,7 @@ export function createSigner(ports: SignPorts): Signer {
           profile: profile.name,
           issuer: issuer.name,
           issuerKeyId: issuer.issuerKeyId,
+          wrapped: isWrappedIssuer(issuer),
           number,
           leaseFirst: grant.lease.first,
           serialHex: made.serialHex,

@@ -1,6 +1,6 @@
 import { parseReference } from "@sealwright/formats/oci-reference"
 import { ServiceError } from "../errors.ts"
-import type { Issuer, Profile } from "../model.ts"
+import { type Issuer, isWrappedIssuer, type Profile } from "../model.ts"
 import { scopeCovers } from "../names.ts"
 
 /** One artifact to be signed, as the request names it. */
@@ -32,11 +32,14 @@ export function authorizeCaller(profile: Profile, principal: string): void {
 
 /**
  * A retired issuer certifies nothing any more; a key that it certified before goes on until its certificate ends or the profile is rotated.
- * @throws ServiceError ISSUER_NOT_ACTIVE
+ * Under a wrapped one nothing is signed without a timestamp, however the profile came there.
+ * @throws ServiceError ISSUER_NOT_ACTIVE, ISSUER_DEMANDS_TIMESTAMPS
  */
-export function requireActiveIssuer(issuer: Issuer, { keyMode }: Profile): void {
+export function requireFitIssuer(issuer: Issuer, { name, keyMode, timestamp }: Profile): void {
   const fit = issuer.state === "active" || (issuer.state === "retired" && keyMode === "held")
   if (!fit) throw new ServiceError("ISSUER_NOT_ACTIVE", `issuer ${issuer.name} is ${issuer.state}`)
+  if (isWrappedIssuer(issuer) && timestamp !== "own")
+    throw new ServiceError("ISSUER_DEMANDS_TIMESTAMPS", `profile ${name}, issuer ${issuer.name}`)
 }
 
 /**
