@@ -206,6 +206,7 @@ function environmentOf(
     SEALWRIGHT_TIMESTAMP_POLICY: TIMESTAMP_POLICY,
     SEALWRIGHT_BATCH_FUNCTION: "batch",
     SEALWRIGHT_BATCH_RATE: "500",
+    SEALWRIGHT_WRAPPING: "issuer,timestamp",
     SEALWRIGHT_KEY_POLICY: JSON.stringify({
       Version: "2012-10-17",
       Statement: [

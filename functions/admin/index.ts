@@ -4,6 +4,7 @@ import { openKmsKeyMaker, openKmsKeys } from "@sealwright/adapters/kms"
 import { openInvoke } from "@sealwright/adapters/lambda"
 import { clock, digest, randomBytes } from "@sealwright/adapters/platform"
 import { serviceKeys } from "@sealwright/adapters/service-keys"
+import { openKeyWrapper } from "@sealwright/adapters/wrapped-keys"
 import { createIssuer, holdCeremony } from "@sealwright/core/admin/ceremony"
 import { activateIssuer, requestIssuer } from "@sealwright/core/admin/external"
 import {
@@ -44,7 +45,7 @@ import {
   takeoverSchema,
   timestampAuthoritySchema,
 } from "../http/schemas.ts"
-import { readSettings, readTokenSettings } from "../http/settings.ts"
+import { readSettings, readTokenSettings, readWrapping } from "../http/settings.ts"
 import { deploymentView, issuerView, ocspResponderView, profileView, timestampAuthorityView } from "../http/views.ts"
 import { wake } from "../http/wake.ts"
 
@@ -52,6 +53,7 @@ const settings = readSettings(process.env, "table", "stack", "keyPolicy", "publi
 const table = openDynamoTable(settings.table)
 const invoke = openInvoke()
 const homes = serviceKeys(openKmsKeys(), readTokenSettings(process.env))
+const keySettings = { stack: settings.stack, policy: settings.keyPolicy }
 const ports = {
   table,
   clock,
@@ -59,7 +61,8 @@ const ports = {
   digest,
   keys: homes.keys,
   run: runSync,
-  maker: homes.withMaker(openKmsKeyMaker({ stack: settings.stack, policy: settings.keyPolicy })),
+  maker: homes.withMaker(openKmsKeyMaker(keySettings)),
+  wrapper: openKeyWrapper({ ...keySettings, purposes: readWrapping(process.env) }),
 }
 
 const BELOW_ROOT =

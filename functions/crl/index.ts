@@ -1,18 +1,18 @@
 import { openDynamoTable } from "@sealwright/adapters/dynamodb"
-import { openKmsKeys } from "@sealwright/adapters/kms"
 import { digest } from "@sealwright/adapters/platform"
 import { openS3Objects } from "@sealwright/adapters/s3"
 import { serviceKeys } from "@sealwright/adapters/service-keys"
+import { openKmsAndWrappedKeys } from "@sealwright/adapters/wrapped-keys"
 import { makeCrl } from "@sealwright/core/publish/crl"
 import * as v from "valibot"
 import { check } from "../http/schemas.ts"
 import { readSettings, readTokenSettings } from "../http/settings.ts"
 
-const settings = readSettings(process.env, "table", "bucket")
+const settings = readSettings(process.env, "table", "bucket", "stack")
 const ports = {
   table: openDynamoTable(settings.table),
   objects: openS3Objects(settings.bucket),
-  keys: serviceKeys(openKmsKeys(), readTokenSettings(process.env)).keys,
+  keys: serviceKeys(openKmsAndWrappedKeys(settings.stack), readTokenSettings(process.env)).keys,
   digest,
 }
 

@@ -78,13 +78,14 @@ export const ceremonySchema = v.strictObject({
   rootYears: v.optional(whole(1, 30), 10),
 })
 
-/** Certified by the deployment's root, or by an outside authority, which decides how long. */
+/** Certified by the deployment's root, or by an outside authority, which decides how long; its request is signed by the key, so that is never a wrapped one. */
 export const issuerSchema = v.union([
   v.strictObject({
     name: slug,
     algorithm: v.optional(algorithm, "ecdsa-p256-sha256"),
     days: v.optional(whole(1, 3660), 1096),
     external: v.optional(v.literal(false), false),
+    wrapped: v.optional(v.boolean(), false),
   }),
   v.strictObject({
     name: slug,
@@ -100,6 +101,7 @@ export const issuerRotationSchema = v.strictObject({
   generation,
   algorithm: v.optional(algorithm),
   days: v.optional(whole(1, 3660), 1096),
+  wrapped: v.optional(v.boolean()),
 })
 
 export const takeoverSchema = v.strictObject({ generation })
@@ -123,6 +125,7 @@ export const timestampAuthoritySchema = v.strictObject({
     "ecdsa-p256-sha256",
   ),
   days: v.optional(whole(1, 3660), 365),
+  wrapped: v.optional(v.boolean(), false),
 })
 
 /** The generation is the next one of its key, as with issuers; without it the key stays. Shorter lives than 21 days leave no time to notice. */

@@ -1,4 +1,5 @@
 import type { TokenSettings } from "@sealwright/adapters/service-keys"
+import type { WrappedPurpose } from "@sealwright/core/ports"
 
 /** What the deployment tells a function through its environment. */
 export interface Settings {
@@ -46,6 +47,24 @@ export function readSettings<const Name extends keyof Settings>(
       return [name, value]
     }),
   ) as Pick<Settings, Name>
+}
+
+const WRAPPING_VARIABLE = "SEALWRIGHT_WRAPPING"
+const WRAPPED_PURPOSES = ["issuer", "timestamp"] as const satisfies readonly WrappedPurpose[]
+
+/**
+ * What the deployment makes wrapped keys for; nothing unless it was deployed so.
+ * @throws Error when the variable names anything else
+ */
+export function readWrapping(env: { readonly [name: string]: string | undefined }): ReadonlySet<WrappedPurpose> {
+  const names = (env[WRAPPING_VARIABLE] ?? "").split(",").filter((name) => name !== "")
+  return new Set(
+    names.map((name) => {
+      const purpose = WRAPPED_PURPOSES.find((known) => known === name)
+      if (purpose === undefined) throw new Error(`${WRAPPING_VARIABLE} names something unknown`)
+      return purpose
+    }),
+  )
 }
 
 const TOKEN_VARIABLES = {

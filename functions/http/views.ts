@@ -11,6 +11,7 @@ import type {
   SignatureRecord,
   TimestampAuthority,
 } from "@sealwright/core/model"
+import { isWrapped } from "@sealwright/core/ports"
 import type { Status } from "@sealwright/core/publish/status"
 import { base64Encode } from "@sealwright/formats/bytes"
 import { CSR_LABEL } from "@sealwright/formats/csr"
@@ -24,6 +25,7 @@ export function signatureView(record: SignatureRecord) {
     profile: record.profile,
     issuer: record.issuer,
     issuerKeyId: record.issuerKeyId,
+    wrapped: record.wrapped,
     number: String(record.number),
     serial: record.serialHex,
     keyMode: record.keyMode,
@@ -93,6 +95,7 @@ export function issuerView(issuer: Issuer | PendingIssuer) {
       algorithm: issuer.key.scheme,
       state: "pending",
       external: true,
+      wrapped: false,
       request: pemEncode(CSR_LABEL, issuer.request),
       createdAt: formatTime(issuer.createdAt),
     }
@@ -103,6 +106,7 @@ export function issuerView(issuer: Issuer | PendingIssuer) {
     algorithm: issuer.key.scheme,
     state: issuer.state,
     external: issuer.external,
+    wrapped: isWrapped(issuer.key),
     certificate: pemEncode("CERTIFICATE", issuer.certificate),
     notAfter: formatTime(issuer.notAfter),
     createdAt: formatTime(issuer.createdAt),
@@ -113,6 +117,7 @@ export function timestampAuthorityView(authority: TimestampAuthority) {
   return {
     generation: authority.generation,
     algorithm: authority.key.scheme,
+    wrapped: isWrapped(authority.key),
     state: authority.state,
     certificate: pemEncode("CERTIFICATE", authority.certificate),
     chain: authority.chain.map((der) => pemEncode("CERTIFICATE", der)),

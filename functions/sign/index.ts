@@ -1,10 +1,10 @@
 import middy from "@middy/core"
 import { openDynamoTable } from "@sealwright/adapters/dynamodb"
-import { openKmsKeys } from "@sealwright/adapters/kms"
 import type { Invoke } from "@sealwright/adapters/lambda"
 import { clock, digest, randomBytes } from "@sealwright/adapters/platform"
 import { serviceKeys } from "@sealwright/adapters/service-keys"
 import { openTimestamper } from "@sealwright/adapters/timestamper"
+import { openKmsAndWrappedKeys } from "@sealwright/adapters/wrapped-keys"
 import { ServiceError } from "@sealwright/core/errors"
 import { acceptJob, cancelJob } from "@sealwright/core/jobs/accept"
 import { type Job, MAX_JOB_BODY_BYTES } from "@sealwright/core/jobs/rules"
@@ -28,14 +28,14 @@ import { readSettings, readTokenSettings } from "../http/settings.ts"
 import { jobView, signatureView } from "../http/views.ts"
 import { wake } from "../http/wake.ts"
 
-const settings = readSettings(process.env, "table", "timestampFunction", "batchFunction")
+const settings = readSettings(process.env, "table", "stack", "timestampFunction", "batchFunction")
 const table = openDynamoTable(settings.table)
 const ports = {
   table,
   clock,
   random: randomBytes,
   digest,
-  ...serviceKeys(openKmsKeys(), readTokenSettings(process.env)),
+  ...serviceKeys(openKmsAndWrappedKeys(settings.stack), readTokenSettings(process.env)),
   timestamper: openTimestamper(settings.timestampFunction),
   run: runSync,
 }

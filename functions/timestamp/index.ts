@@ -1,9 +1,9 @@
 import { openDynamoTable } from "@sealwright/adapters/dynamodb"
-import { openKmsKeys } from "@sealwright/adapters/kms"
 import { clock, digest, randomBytes } from "@sealwright/adapters/platform"
+import { openKmsAndWrappedKeys } from "@sealwright/adapters/wrapped-keys"
 import { isServiceError, ServiceError } from "@sealwright/core/errors"
 import { createTimestampAuthority } from "@sealwright/core/timestamp/flow"
-import { isTimestampPolicy } from "@sealwright/core/timestamp/rules"
+import { isTimestampPolicy, MAX_TIMESTAMP_QUERIES } from "@sealwright/core/timestamp/rules"
 import { base64Decode, base64Encode } from "@sealwright/formats/bytes"
 import { FormatError } from "@sealwright/formats/errors"
 import { MAX_TIMESTAMP_QUERY_BYTES, TIMESTAMP_QUERY_TYPE, TIMESTAMP_REPLY_TYPE } from "@sealwright/formats/timestamp"
@@ -14,20 +14,28 @@ import { emitMetric } from "../http/metrics.ts"
 import { problemReply, type Reply } from "../http/reply.ts"
 import { readSettings } from "../http/settings.ts"
 
-const settings = readSettings(process.env, "table", "timestampPolicy")
+const settings = readSettings(process.env, "table", "stack", "timestampPolicy")
 if (!isTimestampPolicy(settings.timestampPolicy))
   throw new Error("SEALWRIGHT_TIMESTAMP_POLICY is not an OID for stock clients")
 const answer = createTimestampAuthority(
-  { table: openDynamoTable(settings.table), keys: openKmsKeys(), clock, random: randomBytes, digest, run: runSync },
+  {
+    table: openDynamoTable(settings.table),
+    keys: openKmsAndWrappedKeys(settings.stack),
+    clock,
+    random: randomBytes,
+    digest,
+    run: runSync,
+  },
   settings.timestampPolicy,
 )
 
-/** What another function of the deployment sends: both in standard base64 of their DER. */
+/** What another function of the deployment sends: queries and replies in standard base64 of their DER. */
 interface Invocation {
-  readonly timestampQuery: string
+  readonly timestampQueries: readonly string[]
 }
 interface InvocationAnswer {
-  readonly timestampReply: string
+  /** one a query, in their order; null where none could be made */
+  readonly timestampReplies: readonly (string | null)[]
 }
 
 /**
@@ -36,8 +44,10 @@ interface InvocationAnswer {
  */
 export const handler = async (event: ApiEvent | Invocation): Promise<Reply | InvocationAnswer> => {
   if (!isApiEvent(event)) {
-    const response = await timestamp(queryBytes(event.timestampQuery, true), undefined)
-    return { timestampReply: base64Encode(response) }
+    const queries = Array.isArray(event.timestampQueries) ? event.timestampQueries : []
+    if (queries.length > MAX_TIMESTAMP_QUERIES)
+      throw new Error(`${queries.length} queries; an invocation carries ${MAX_TIMESTAMP_QUERIES}`)
+    return { timestampReplies: await Promise.all(queries.map(replyOrNull)) }
   }
   const { requestId } = event.requestContext
   const mediaType = event.headers["content-type"]?.split(";")[0]?.trim().toLowerCase()
@@ -49,6 +59,16 @@ export const handler = async (event: ApiEvent | Invocation): Promise<Reply | Inv
     headers: { "content-type": TIMESTAMP_REPLY_TYPE, "cache-control": "no-store" },
     body: base64Encode(response),
     isBase64Encoded: true,
+  }
+}
+
+/** One query that fails takes no other along. */
+async function replyOrNull(query: string): Promise<string | null> {
+  try {
+    return base64Encode(await timestamp(queryBytes(query, true), undefined))
+  } catch (cause) {
+    log({ timestamp: "failed", code: codeOf(cause) })
+    return null
   }
 }
 

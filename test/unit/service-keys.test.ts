@@ -5,7 +5,7 @@ import { ServiceError } from "@sealwright/core/errors"
 import type { KeyReference } from "@sealwright/core/ports"
 import { utf8 } from "@sealwright/formats/bytes"
 import { describe, expect, test } from "vitest"
-import { readTokenSettings } from "../../functions/http/settings.ts"
+import { readTokenSettings, readWrapping } from "../../functions/http/settings.ts"
 
 const TOKEN: TokenSettings = {
   module: "/opt/hsm/lib.so",
@@ -91,4 +91,11 @@ describe("the keys of a function (R1, D13)", () => {
     expect(readTokenSettings({})).toBeUndefined()
     for (const name of Object.keys(env)) expect(() => readTokenSettings({ ...env, [name]: "" })).toThrow(name)
   })
+})
+
+test("a deployment wraps what its settings name, and nothing by default (D13)", () => {
+  expect(readWrapping({})).toEqual(new Set())
+  expect(readWrapping({ SEALWRIGHT_WRAPPING: "" })).toEqual(new Set())
+  expect(readWrapping({ SEALWRIGHT_WRAPPING: "issuer,timestamp" })).toEqual(new Set(["issuer", "timestamp"]))
+  expect(() => readWrapping({ SEALWRIGHT_WRAPPING: "issuer,held" })).toThrow("SEALWRIGHT_WRAPPING")
 })

@@ -1,10 +1,11 @@
 import { createHash } from "node:crypto"
 import { closeSync, constants, fstatSync, lstatSync, openSync, readdirSync, readSync, rmSync } from "node:fs"
 import { join } from "node:path"
-import { base64Decode, base64Encode, utf8 } from "@sealwright/formats/bytes"
+import { base64Decode, bytesEqual, utf8 } from "@sealwright/formats/bytes"
 import { pemEncode } from "@sealwright/formats/pem"
 import { array, integer, object, openObject, string } from "@sealwright/formats/shape"
 import { parseJson } from "@sealwright/formats/strict-json"
+import { parseCertificate } from "@sealwright/formats/x509"
 import { BUNDLE_MARKER, BUNDLE_TYPE } from "@sealwright/verifier/bundle"
 import { writeFileWhole } from "./files.ts"
 
@@ -98,9 +99,9 @@ const statement = object({
   trustStores: array(string(100), 1_000, 1),
   trustedIdentities: array(string(1000), 10_000, 1),
 })
-const certificates = array(string(21_848), 32, 1)
+const certificates = array(string(21_848), 10_000, 1)
 const storeName = string(80, /^[A-Za-z0-9_-]+$/)
-const store = object({ type: string(20, /^signingAuthority$/), name: storeName, certificates })
+const store = object({ type: string(20, /^(?:signingAuthority|ca)$/), name: storeName, certificates })
 const treeShape = openObject(
   {
     mediaType: string(100, /^application\/vnd\.sealwright\.notation-tree\.v1\+json$/),
@@ -122,11 +123,22 @@ export function parseNotationTree(bytes: Uint8Array): NotationTree {
   return treeShape(parseJson(bytes, { maxBytes: MAX_TREE_BYTES }), "notation tree")
 }
 
+/** Whether a certificate is one of the roots, or was issued by one. */
+function belongsTo(roots: readonly Uint8Array[]): (der: Uint8Array) => boolean {
+  if (roots.length === 0) return () => false
+  const names = roots.map((der) => parseCertificate(der).subject.der)
+  return (der) => {
+    const { issuer, subject } = parseCertificate(der)
+    if (bytesEqual(issuer.der, subject.der)) return roots.some((root) => bytesEqual(root, der))
+    return names.some((name) => bytesEqual(name, issuer.der))
+  }
+}
+
 /**
  * Writes what notation reads: with `XDG_CONFIG_HOME=<bundle>/notation/config` and `XDG_CACHE_HOME=<bundle>/notation/cache` it verifies offline,
  * CRLs included. The policy comes last, so that a half-written tree trusts nothing new.
  * @param crlOf the verified CRL behind a target of the bundle
- * @param waiting roots that nobody has accepted: they are left out
+ * @param waiting roots that nobody has accepted: they are left out, and the issuers below them
  */
 export function writeNotationTree(
   folder: string,
@@ -134,22 +146,24 @@ export function writeNotationTree(
   crlOf: (target: string) => Uint8Array | undefined,
   waiting: readonly Uint8Array[],
 ): void {
-  const left = new Set(waiting.map(base64Encode))
+  const isLeft = belongsTo(waiting)
   const { trustPolicy, trustStore, externalStores = [], timestampStore, crls } = parseNotationTree(tree)
   const config = join(folder, "notation/config/notation")
   const kept = new Set<string>()
   const writeStore = (type: string, name: string, roots: readonly string[]) => {
     for (const [i, root] of roots.entries()) {
-      if (left.has(root)) continue
+      if (isLeft(base64Decode(root))) continue
       const path = `truststore/x509/${type}/${name}/root-${i + 1}.crt`
+      if (kept.has(path)) continue
       writeFileWhole(join(config, path), utf8(pemEncode("CERTIFICATE", base64Decode(root))))
       kept.add(path)
     }
   }
+  const named = new Set(trustPolicy.trustPolicies.flatMap(({ trustStores }) => trustStores))
   for (const { type, name, certificates: roots } of [trustStore, ...externalStores]) {
     writeStore(type, name, roots)
     // Signatures with a timestamp are of the scheme whose roots notation looks for under `ca`.
-    if (timestampStore !== undefined) writeStore("ca", name, roots)
+    if (named.has(`ca:${name}`)) writeStore("ca", name, roots)
   }
   if (timestampStore !== undefined) writeStore("tsa", timestampStore.name, timestampStore.certificates)
   for (const path of listFiles(config, "truststore")) if (!kept.has(path)) rmSync(join(config, path), { force: true })

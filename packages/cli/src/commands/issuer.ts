@@ -1,6 +1,6 @@
 import { utf8, utf8Decode } from "@sealwright/formats/bytes"
 import { pemDecodeLenient, pemEncode } from "@sealwright/formats/pem"
-import { array, integer, openObject, string } from "@sealwright/formats/shape"
+import { array, boolean, integer, openObject, string } from "@sealwright/formats/shape"
 import { type Command, SERVICE_OPTIONS } from "../arguments.ts"
 import { openClient } from "../client.ts"
 import { EXIT, usage } from "../exit.ts"
@@ -9,7 +9,7 @@ import { print, table } from "../output.ts"
 
 const issuerShape = openObject(
   { name: string(48), generation: integer(1), issuerKeyId: string(64), algorithm: string(40), state: string(20) },
-  { notAfter: string(30), request: string(16_384) },
+  { notAfter: string(30), request: string(16_384), wrapped: boolean },
 )
 const oneShape = openObject({ issuer: issuerShape })
 type IssuerAnswer = ReturnType<typeof issuerShape>
@@ -18,14 +18,16 @@ export const issuerCreate: Command = {
   name: "issuer create",
   summary: "create an issuing CA",
   help: `
-Usage: sealwright issuer create NAME [--algorithm ecdsa-p256-sha256|ecdsa-p384-sha384|rsa-pss-sha384] [--days 1096]
+Usage: sealwright issuer create NAME [--algorithm ecdsa-p256-sha256|ecdsa-p384-sha384|rsa-pss-sha384] [--days 1096] [--wrapped]
        sealwright issuer create NAME --external [--algorithm …] [--request-out FILE]
 
 Makes a CA key and its certificate below the deployment's root. With --external it makes the key and a request (PKCS #10) for a CA certificate of
-another authority, and waits for \`sealwright issuer activate\`. Safe to repeat.
+another authority, and waits for \`sealwright issuer activate\`. With --wrapped the key signs in the service's functions instead of KMS, beyond KMS's quota: it
+can be copied by who takes such a function over, so every profile below it stamps its signatures. Safe to repeat.
 
 Examples:
   sealwright issuer create ci-2026
+  sealwright issuer create bulk-2026 --wrapped
   sealwright issuer create ci-corp --external --request-out ci-corp.csr
 `,
   options: {
@@ -33,6 +35,7 @@ Examples:
     algorithm: { type: "string" },
     days: { type: "string" },
     external: { type: "boolean" },
+    wrapped: { type: "boolean" },
     "request-out": { type: "string" },
   },
   positionals: { min: 1, max: 1 },
@@ -42,6 +45,8 @@ Examples:
     const days = args.whole("days")
     const requestOut = args.text("request-out")
     const external = args.flag("external")
+    const wrapped = args.flag("wrapped")
+    if (external && wrapped) throw usage("--wrapped keys can't sign the request that --external makes")
     if (external && days !== undefined) throw usage("--days is for the outside authority to say")
     if (!external && requestOut !== undefined) throw usage("--request-out goes with --external")
     const answer = await openClient(args).send("POST", "/v1/issuers", {
@@ -49,6 +54,7 @@ Examples:
       ...(algorithm !== undefined && { algorithm }),
       ...(days !== undefined && { days }),
       ...(external && { external }),
+      ...(wrapped && { wrapped }),
     })
     const { issuer } = oneShape(answer, "answer")
     if (requestOut !== undefined && issuer.request !== undefined) writeFileWhole(requestOut, utf8(issuer.request))
@@ -93,11 +99,13 @@ export const issuerRotate: Command = {
   summary: "make an issuer's successor, or let it take over",
   help: `
 Usage: sealwright issuer rotate NAME [--algorithm ecdsa-p256-sha256|ecdsa-p384-sha384|rsa-pss-sha384] [--days 1096]
+         [--wrapped|--no-wrapped]
        sealwright issuer rotate NAME --activate
 
 First makes a new key and certificate under the same name, which the next publication shows; of an issuer that an outside authority certifies, a request for
 \`sealwright issuer activate\`. Then, with --activate, the successor signs and the one before is retired: what it signed stays good, its CRL goes on,
-and deployers do nothing. Offline sites should have a bundle from between the two acts. Safe to repeat.
+and deployers do nothing. Offline sites should have a bundle from between the two acts. The new key is wrapped if the one before is, unless --wrapped or
+--no-wrapped says otherwise; for a wrapped one each profile of the issuer stamps its signatures. Safe to repeat.
 
 Examples:
   sealwright issuer rotate ci-2026
@@ -107,6 +115,8 @@ Examples:
     ...SERVICE_OPTIONS,
     algorithm: { type: "string" },
     days: { type: "string" },
+    wrapped: { type: "boolean" },
+    "no-wrapped": { type: "boolean" },
     activate: { type: "boolean" },
   },
   positionals: { min: 1, max: 1 },
@@ -116,7 +126,10 @@ Examples:
     const algorithm = args.text("algorithm")
     const days = args.whole("days")
     const takeover = args.flag("activate")
-    if (takeover && (algorithm !== undefined || days !== undefined))
+    const wrapped = args.flag("wrapped")
+    const unwrapped = args.flag("no-wrapped")
+    if (wrapped && unwrapped) throw usage("give --wrapped or --no-wrapped")
+    if (takeover && (algorithm !== undefined || days !== undefined || wrapped || unwrapped))
       throw usage("--activate changes nothing of the successor")
     const { issuer: current } = oneShape(await client.get(path), "answer")
     const generation = current.generation + 1
@@ -126,6 +139,7 @@ Examples:
           generation,
           ...(algorithm !== undefined && { algorithm }),
           ...(days !== undefined && { days }),
+          ...((wrapped || unwrapped) && { wrapped }),
         })
     print(args.flag("json"), answer, () => lines(oneShape(answer, "answer").issuer))
     return EXIT.done
@@ -133,10 +147,10 @@ Examples:
 }
 
 function lines(issuer: IssuerAnswer, requestOut?: string): string[] {
-  const { name, generation, state, algorithm, issuerKeyId, notAfter, request } = issuer
+  const { name, generation, state, algorithm, issuerKeyId, notAfter, request, wrapped } = issuer
   if (request === undefined)
     return [
-      `Issuer ${name}, generation ${generation} (${algorithm}), ${state} until ${notAfter}, key id ${issuerKeyId}`,
+      `Issuer ${name}, generation ${generation} (${algorithm}${wrapped ? ", wrapped" : ""}), ${state} until ${notAfter}, key id ${issuerKeyId}`,
     ]
   return [
     `Issuer ${name} (${algorithm}) waits for its certificate, key id ${issuerKeyId}`,
@@ -155,12 +169,13 @@ export const issuerList: Command = {
     const { issuers } = openObject({ issuers: array(issuerShape, 10_000) })(answer, "answer")
     print(args.flag("json"), answer, () =>
       table([
-        ["NAME", "GENERATION", "STATE", "ALGORITHM", "UNTIL", "KEY ID"],
+        ["NAME", "GENERATION", "STATE", "ALGORITHM", "KEY", "UNTIL", "KEY ID"],
         ...issuers.map((one) => [
           one.name,
           String(one.generation),
           one.state,
           one.algorithm,
+          one.wrapped ? "wrapped" : "kept",
           one.notAfter ?? "-",
           one.issuerKeyId,
         ]),

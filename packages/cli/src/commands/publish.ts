@@ -1,4 +1,4 @@
-import { array, integer, openObject, string } from "@sealwright/formats/shape"
+import { array, boolean, integer, openObject, string } from "@sealwright/formats/shape"
 import { type Command, SERVICE_OPTIONS } from "../arguments.ts"
 import { openClient } from "../client.ts"
 import { EXIT } from "../exit.ts"
@@ -35,13 +35,16 @@ const statusShape = openObject(
       200_000,
     ),
     issuers: array(
-      openObject({
-        name: string(48),
-        state: string(20),
-        certificates: integer(0),
-        revoked: integer(0),
-        level: string(10),
-      }),
+      openObject(
+        {
+          name: string(48),
+          state: string(20),
+          certificates: integer(0),
+          revoked: integer(0),
+          level: string(10),
+        },
+        { wrapped: boolean },
+      ),
       10_000,
     ),
     pending: array(openObject({ name: string(48) }), 10_000),
@@ -113,6 +116,9 @@ function statusLines(shown: StatusAnswer): string[] {
         ({ name, level, certificates, revoked }) =>
           `Issuer ${name} ${level === "full" ? "is full" : "is nearly full"}: ${certificates} certificates, ${revoked} revoked. Rotate it.`,
       ),
+    ...shown.issuers
+      .filter(({ wrapped, state }) => wrapped && state === "active")
+      .map(({ name }) => `Issuer ${name} is wrapped: its key signs in the functions' memory.`),
     ...shown.pending.map(({ name }) => `Issuer ${name} waits for its certificate.`),
   ]
 }

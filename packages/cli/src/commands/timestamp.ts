@@ -6,7 +6,7 @@ import { parseTimestampToken } from "@sealwright/formats/cms"
 import { FormatError } from "@sealwright/formats/errors"
 import { parseDigest } from "@sealwright/formats/oci"
 import { pemDecodeAll } from "@sealwright/formats/pem"
-import { integer, openObject, string } from "@sealwright/formats/shape"
+import { boolean, integer, openObject, string } from "@sealwright/formats/shape"
 import { formatTime } from "@sealwright/formats/time"
 import {
   MAX_TIMESTAMP_REPLY_BYTES,
@@ -198,6 +198,7 @@ const authorityShape = openObject({
     algorithm: string(40),
     certificate: string(32_768),
     notAfter: string(30),
+    wrapped: boolean,
   }),
 })
 
@@ -206,10 +207,11 @@ export const timestampAuthority: Command = {
   summary: "make or renew the timestamp authority",
   help: `
 Usage: sealwright timestamp authority [--algorithm ecdsa-p256-sha256|ecdsa-p384-sha384|rsa-pkcs1-sha384] [--days 365]
-         [--show] [--out authority.pem]
+         [--wrapped] [--show] [--out authority.pem]
 
 Makes a key and a certificate for timestamps alone, below the deployment's root. Safe to repeat, by a schedule too: it answers what stands, and makes a
-successor in the last quarter of the certificate's life, after a revocation, and for another algorithm. --show only looks; --out writes the certificate.
+successor in the last quarter of the certificate's life, after a revocation, for another algorithm, and for another kind of key: with --wrapped it signs in the
+function itself, beyond KMS's quota. --show only looks; --out writes the certificate.
 
 Example:
   sealwright timestamp authority
@@ -218,6 +220,7 @@ Example:
     ...SERVICE_OPTIONS,
     algorithm: { type: "string" },
     days: { type: "string" },
+    wrapped: { type: "boolean" },
     show: { type: "boolean" },
     out: { type: "string" },
   },
@@ -231,12 +234,13 @@ Example:
       : await client.send("POST", "/v1/timestamp-authority", {
           ...(algorithm !== undefined && { algorithm }),
           ...(days !== undefined && { days }),
+          ...(args.flag("wrapped") && { wrapped: true }),
         })
     const { timestampAuthority: authority } = authorityShape(answer, "answer")
     const out = args.text("out")
     if (out !== undefined) writeFileWhole(out, new TextEncoder().encode(authority.certificate))
     print(args.flag("json"), answer, () => [
-      `Timestamp authority ${authority.generation} (${authority.algorithm}) until ${authority.notAfter}`,
+      `Timestamp authority ${authority.generation} (${authority.algorithm}${authority.wrapped ? ", wrapped" : ""}) until ${authority.notAfter}`,
     ])
     return EXIT.done
   },
