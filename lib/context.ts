@@ -5,6 +5,8 @@ export interface ContextSettings {
   readonly cdn: boolean
   readonly reserveConcurrency: boolean
   readonly rootSigning: boolean
+  readonly wrappedIssuers: boolean
+  readonly wrappedTimestamps: boolean
   readonly profiles: readonly string[]
   readonly hosts: readonly string[]
   readonly certificateArn?: string
@@ -59,6 +61,8 @@ export function readContext(read: (name: string) => unknown): ContextSettings {
     cdn: flag("cdn", true),
     reserveConcurrency: flag("reserveConcurrency", true),
     rootSigning: flag("rootSigning", false),
+    wrappedIssuers: flag("wrappedIssuers", false),
+    wrappedTimestamps: flag("wrappedTimestamps", false),
     profiles: list("profiles"),
     hosts,
     ...(name !== undefined && { name }),

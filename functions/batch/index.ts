@@ -1,12 +1,13 @@
 import { setTimeout as pause } from "node:timers/promises"
 import { openDynamoTable } from "@sealwright/adapters/dynamodb"
-import { openKmsKeys } from "@sealwright/adapters/kms"
 import { clock, digest, randomBytes } from "@sealwright/adapters/platform"
 import { serviceKeys } from "@sealwright/adapters/service-keys"
 import { openTimestamper } from "@sealwright/adapters/timestamper"
+import { openKmsAndWrappedKeys } from "@sealwright/adapters/wrapped-keys"
 import { pacedKeys } from "@sealwright/core/jobs/paced-keys"
 import { type WorkOutcome, type WorkPorts, workJobs } from "@sealwright/core/jobs/work"
 import { openJobs } from "@sealwright/core/ledger/jobs"
+import { isWrapped, type SigningKeys } from "@sealwright/core/ports"
 import { runSync } from "@sealwright/verifier/node-crypto"
 import { log } from "../http/log.ts"
 import { emitMetric } from "../http/metrics.ts"
@@ -17,17 +18,20 @@ const LANES = 6
 /** Before its time is up a worker begins nothing more, so that what is under way ends. */
 const REST_MS = 90_000
 
-const settings = readSettings(process.env, "table", "timestampFunction", "batchRate")
+const settings = readSettings(process.env, "table", "stack", "timestampFunction", "batchRate")
 const table = openDynamoTable(settings.table)
 // The pace must see each throttled call, so the client repeats none.
-const home = serviceKeys(openKmsKeys({ maxAttempts: 1 }), readTokenSettings(process.env))
+const home = serviceKeys(openKmsAndWrappedKeys(settings.stack, { maxAttempts: 1 }), readTokenSettings(process.env))
 const wait = async (milliseconds: number) => await pause(milliseconds)
+const paced = pacedKeys({ keys: home.keys, clock, random: randomBytes, pause: wait }, Number(settings.batchRate))
+// The pace shares KMS's quota out, of which wrapped keys use nothing.
+const keys: SigningKeys = { sign: (key, message) => (isWrapped(key) ? home.keys : paced).sign(key, message) }
 const ports: WorkPorts = {
   table,
   clock,
   random: randomBytes,
   digest,
-  keys: pacedKeys({ keys: home.keys, clock, random: randomBytes, pause: wait }, Number(settings.batchRate)),
+  keys,
   makeEphemeralKey: home.makeEphemeralKey,
   timestamper: openTimestamper(settings.timestampFunction),
   run: runSync,

@@ -9,6 +9,8 @@ export const PURPOSES = [
   "held",
   "timestamp",
   "ocsp",
+  "wrapping",
+  "wrapping-timestamp",
   "tuf-root",
   "tuf-targets",
   "tuf-lists",
@@ -17,6 +19,13 @@ export const PURPOSES = [
   "tuf-timestamp",
 ] as const
 export type KeyPurpose = (typeof PURPOSES)[number]
+
+/** What wrapped keys are made for: the wrapping key's purpose, and how the names of the keys that it wraps begin. */
+const WRAPPING = {
+  issuer: { purpose: "wrapping", names: "issuer/*" },
+  timestamp: { purpose: "wrapping-timestamp", names: "timestamp/*" },
+} as const satisfies Record<string, { readonly purpose: KeyPurpose; readonly names: string }>
+export type WrappedPurpose = keyof typeof WRAPPING
 
 const STACK_TAG = "sealwright:stack"
 const PURPOSE_TAG = "sealwright:purpose"
@@ -28,6 +37,9 @@ const signing = (...rsa: readonly string[]) => ({
   "kms:MessageType": "DIGEST",
   "kms:SigningAlgorithm": [...ECDSA, ...rsa],
 })
+
+const SIGNING_PURPOSES = PURPOSES.filter((purpose) => !purpose.startsWith("wrapping"))
+const CONTEXT = { stack: "kms:EncryptionContext:sealwright:stack", key: "kms:EncryptionContext:sealwright:key" }
 
 const BY_TAG = "Keys are made at run time and have no names here; conditions pin their tags."
 
@@ -52,7 +64,10 @@ export class SigningKeys extends Construct {
     this.#aliases = arn("alias", `${name}/*`)
   }
 
-  grantSign(grantee: ServiceFunction, ...purposes: readonly Exclude<KeyPurpose, "timestamp" | "ocsp">[]): void {
+  grantSign(
+    grantee: ServiceFunction,
+    ...purposes: readonly Exclude<KeyPurpose, "timestamp" | "ocsp" | "wrapping" | "wrapping-timestamp">[]
+  ): void {
     this.#allowSign(grantee, purposes, RSA.others)
   }
 
@@ -77,13 +92,17 @@ export class SigningKeys extends Construct {
   /**
    * To create keys with both tags, name them, and read what is public of them. Neither re-tagging nor moving an alias is in it.
    * @param but purposes that this deployment has no use for
+   * @param wrapped what it makes wrapped keys for
    */
-  grantCreate(grantee: ServiceFunction, ...but: readonly KeyPurpose[]): void {
-    const purposes = PURPOSES.filter((purpose) => !but.includes(purpose))
-    const tags = {
+  grantCreate(grantee: ServiceFunction, but: readonly KeyPurpose[], wrapped: readonly WrappedPurpose[]): void {
+    const signing = SIGNING_PURPOSES.filter((purpose) => !but.includes(purpose))
+    const wrapping = wrapped.map((kind) => WRAPPING[kind].purpose)
+    const tagged = (purposes: readonly KeyPurpose[]) => ({
       StringEquals: { [`aws:RequestTag/${STACK_TAG}`]: this.#stackTag, [`aws:RequestTag/${PURPOSE_TAG}`]: purposes },
       "ForAllValues:StringEquals": { "aws:TagKeys": [STACK_TAG, PURPOSE_TAG] },
-    }
+    })
+    const tags = tagged(signing)
+    if (wrapping.length > 0) this.#allowCreateWrapping(grantee, tagged(wrapping))
     grantee.allow(["kms:CreateKey"], ["*"], {
       conditions: {
         ...tags,
@@ -93,7 +112,7 @@ export class SigningKeys extends Construct {
       because: "A key that is being made has no name yet; both tags, its kind and its use are pinned by conditions.",
     })
     grantee.allow(["kms:TagResource"], ["*"], {
-      conditions: tags,
+      conditions: tagged([...signing, ...wrapping]),
       because:
         "KMS wants this right without a key's name for tags given at creation; the policy of every key made here refuses it later.",
     })
@@ -104,14 +123,57 @@ export class SigningKeys extends Construct {
     })
   }
 
+  #allowCreateWrapping(grantee: ServiceFunction, tags: { readonly StringEquals: object }): void {
+    grantee.allow(["kms:CreateKey"], ["*"], {
+      conditions: {
+        ...tags,
+        StringEquals: { ...tags.StringEquals, "kms:KeySpec": "SYMMETRIC_DEFAULT", "kms:KeyUsage": "ENCRYPT_DECRYPT" },
+        BoolIfExists: { "kms:BypassPolicyLockoutSafetyCheck": "false" },
+      },
+      because: "A key that is being made has no name yet; both tags, its kind and its use are pinned by conditions.",
+    })
+  }
+
+  /** To make key pairs whose private half nobody sees; the maker can't unwrap them. */
+  grantWrap(grantee: ServiceFunction, kind: WrappedPurpose): void {
+    this.#allowWrapping(grantee, "kms:GenerateDataKeyPairWithoutPlaintext", kind, { "kms:DataKeyPairSpec": KEY_SPECS })
+  }
+
+  /** To unwrap such keys, and so to copy them: docs/key-modes.md. */
+  grantUnwrap(grantee: ServiceFunction, kind: WrappedPurpose): void {
+    this.#allowWrapping(grantee, "kms:Decrypt", kind, {})
+  }
+
+  #allowWrapping(grantee: ServiceFunction, action: string, kind: WrappedPurpose, more: object): void {
+    const { purpose, names } = WRAPPING[kind]
+    grantee.allow([action], [this.#keys], {
+      conditions: {
+        StringEquals: {
+          ...this.#ownTag(),
+          [`aws:ResourceTag/${PURPOSE_TAG}`]: purpose,
+          [CONTEXT.stack]: this.#stackTag,
+          ...more,
+        },
+        StringLike: { [CONTEXT.key]: names },
+      },
+      because: BY_TAG,
+    })
+  }
+
   /**
    * Policy of every key made at run time, JSON. Administration stays with the account, whose people may sign with no key unless they
    * change its policy, which CloudTrail shows. No function of the service may re-tag a key. `PutKeyPolicy` carries no condition: KMS refuses a policy
    * that nobody could change later, and no function has that right in IAM.
+   * @param unwrappers who may unwrap what, where the deployment wraps keys
    */
-  policyJson(signers: readonly ServiceFunction[], maker: ServiceFunction): string {
+  policyJson(
+    signers: readonly ServiceFunction[],
+    maker: ServiceFunction,
+    unwrappers: Readonly<Partial<Record<WrappedPurpose, readonly ServiceFunction[]>>> = {},
+  ): string {
     const arns = (functions: readonly ServiceFunction[]) => functions.map(({ role }) => role.roleArn)
     const runtime = arns([...new Set([...signers, maker])])
+    const wrapped = Object.entries(unwrappers) as [WrappedPurpose, readonly ServiceFunction[]][]
     const account = { AWS: `arn:${Aws.PARTITION}:iam::${Aws.ACCOUNT_ID}:root` }
     return Stack.of(this).toJsonString({
       Version: "2012-10-17",
@@ -158,10 +220,21 @@ export class SigningKeys extends Construct {
           Sid: "Making",
           Effect: "Allow",
           Principal: account,
-          Action: "kms:CreateAlias",
+          Action: ["kms:CreateAlias", ...(wrapped.length > 0 ? ["kms:GenerateDataKeyPairWithoutPlaintext"] : [])],
           Resource: "*",
           Condition: { ArnEquals: { "aws:PrincipalArn": arns([maker]) } },
         },
+        ...wrapped.map(([kind, functions]) => ({
+          Sid: `Unwrapping${kind}`,
+          Effect: "Allow",
+          Principal: account,
+          Action: "kms:Decrypt",
+          Resource: "*",
+          Condition: {
+            ArnEquals: { "aws:PrincipalArn": arns(functions) },
+            StringLike: { [CONTEXT.key]: WRAPPING[kind].names },
+          },
+        })),
       ],
     })
   }

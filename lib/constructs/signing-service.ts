@@ -14,7 +14,7 @@ import { LedgerTable } from "./ledger-table.ts"
 import { LAYER_ROOT, Pkcs11Layer } from "./pkcs11-layer.ts"
 import { Publication, type PublicHost } from "./publication.ts"
 import { type HsmAttachment, ServiceFunction, type ServiceFunctionProps } from "./service-function.ts"
-import { SigningKeys } from "./signing-keys.ts"
+import { SigningKeys, type WrappedPurpose } from "./signing-keys.ts"
 
 export interface SigningServiceProps {
   /** tag of its keys and first part of their aliases; for ever. Default: the stack's name */
@@ -52,6 +52,13 @@ export interface SigningServiceProps {
   readonly keyHome?: KeyHome
   /** The second lock of profiles right below the root (R5): lets the sign role use root keys. Default: false */
   readonly rootSigning?: boolean
+  /**
+   * Lets issuers be made whose keys sign in the memory of `sign`, `batch` and `crl`, beyond KMS's quota, and can be copied from there: docs/key-modes.md.
+   * Needs keys in KMS. Default: false
+   */
+  readonly wrappedIssuers?: boolean
+  /** The same for the timestamp authority's key, in the memory of `timestamp` alone. Default: false */
+  readonly wrappedTimestamps?: boolean
 }
 
 /** docs/timestamps.md; the service's own default, held equal by a test. */
@@ -91,8 +98,14 @@ export class SigningService extends Construct {
     const home = props.keyHome?.kind === "pkcs11" ? props.keyHome : undefined
     this.functions = this.#makeFunctions(props.reserveConcurrency ?? true, home && this.#attach(home))
     this.ocsp = props.ocsp && this.#makeOcsp()
-    this.#grant()
-    this.#configure(name, props.timestampPolicy ?? TIMESTAMP_POLICY)
+    if (home && props.wrappedIssuers)
+      throw new TypeError("wrappedIssuers: the keys of issuers live on the token; give one of the two")
+    const wrapped: WrappedPurpose[] = [
+      ...(props.wrappedIssuers ? (["issuer"] as const) : []),
+      ...(props.wrappedTimestamps ? (["timestamp"] as const) : []),
+    ]
+    this.#grant(wrapped)
+    this.#configure(name, props.timestampPolicy ?? TIMESTAMP_POLICY, wrapped)
     this.#configureBatches(props.batchRate ?? BATCH_RATE)
     if (home) this.#giveHsm(home)
     else this.#giveKms(props.rootSigning ?? false)
@@ -177,7 +190,7 @@ export class SigningService extends Construct {
   }
 
   /** Who may do what (D13). No one of these roles both signs artifacts and publishes. */
-  #grant(): void {
+  #grant(wrapped: readonly WrappedPurpose[]): void {
     const { sign, records, revoke, admin, publish, crl, timestamp, batch } = this.functions
     const write = ["GetItem", "Query", "PutItem", "UpdateItem", "ConditionCheckItem"] as const
     for (const signer of [sign, batch]) this.ledger.grant(signer, ...write)
@@ -190,7 +203,11 @@ export class SigningService extends Construct {
     this.ledger.grant(crl, ...write)
     this.ledger.grant(timestamp, "Query")
 
-    this.keys.grantCreate(admin, ...(this.ocsp ? [] : (["ocsp"] as const)))
+    this.keys.grantCreate(admin, this.ocsp ? [] : ["ocsp"], wrapped)
+    for (const kind of wrapped) {
+      this.keys.grantWrap(admin, kind)
+      for (const reader of this.#unwrappers()[kind]) this.keys.grantUnwrap(reader, kind)
+    }
     this.keys.grantSign(publish, "tuf-lists", "tuf-registry", "tuf-snapshot", "tuf-timestamp")
     this.keys.grantTimestamps(timestamp)
 
@@ -204,6 +221,11 @@ export class SigningService extends Construct {
     // The right to ask, not the key: who signs can't date back.
     for (const signer of [sign, batch]) grantInvoke(signer, timestamp)
     grantInvoke(sign, batch)
+  }
+
+  #unwrappers() {
+    const { sign, batch, crl, timestamp } = this.functions
+    return { issuer: [sign, batch, crl], timestamp: [timestamp] } as const
   }
 
   #attach(home: Pkcs11KeyHome): HsmAttachment {
@@ -234,7 +256,7 @@ export class SigningService extends Construct {
   }
 
   /** Each function knows what it uses, and no more. */
-  #configure(name: string, timestampPolicy: string): void {
+  #configure(name: string, timestampPolicy: string, wrapped: readonly WrappedPurpose[]): void {
     const { sign, records, revoke, admin, publish, crl, timestamp, batch } = this.functions
     const set = (variable: string, value: string, ...functions: readonly ServiceFunction[]) => {
       for (const { function: lambda } of functions) lambda.addEnvironment(variable, value)
@@ -254,14 +276,13 @@ export class SigningService extends Construct {
       ...ocsp,
     )
     set("SEALWRIGHT_BUCKET", this.publication.bucket.bucketName, records, publish, crl, ...ocsp)
-    set("SEALWRIGHT_STACK", name, admin, publish, timestamp, ...ocsp)
+    set("SEALWRIGHT_STACK", name, sign, admin, publish, crl, timestamp, batch, ...ocsp)
     set("SEALWRIGHT_PUBLISH_FUNCTION", publish.function.functionName, revoke, admin)
     set("SEALWRIGHT_CRL_FUNCTION", crl.function.functionName, publish)
-    set(
-      "SEALWRIGHT_KEY_POLICY",
-      this.keys.policyJson([sign, admin, publish, crl, timestamp, batch, ...ocsp], admin),
-      admin,
-    )
+    const unwrappers = Object.fromEntries(wrapped.map((kind) => [kind, this.#unwrappers()[kind]]))
+    const signers = [sign, admin, publish, crl, timestamp, batch, ...ocsp]
+    set("SEALWRIGHT_KEY_POLICY", this.keys.policyJson(signers, admin, unwrappers), admin)
+    if (wrapped.length > 0) set("SEALWRIGHT_WRAPPING", wrapped.join(","), admin)
     set("SEALWRIGHT_TIMESTAMP_FUNCTION", timestamp.function.functionName, sign, batch)
     set("SEALWRIGHT_TIMESTAMP_POLICY", timestampPolicy, timestamp)
   }

@@ -8,6 +8,7 @@ import { Architecture } from "aws-cdk-lib/aws-lambda"
 import { Secret } from "aws-cdk-lib/aws-secretsmanager"
 import { AwsSolutionsChecks } from "cdk-nag"
 import { afterAll, describe, expect, test } from "vitest"
+import type { SigningServiceProps } from "../../lib/constructs/signing-service.ts"
 import { type CloudHsmProps, cloudHsm, SigningService } from "../../lib/index.ts"
 import { ACCOUNT, functionName, type Json, listOf, newApp, REGION, ROOT } from "./template.ts"
 
@@ -29,7 +30,11 @@ writeFileSync(join(nodeModules, "graphene-pk11", "index.js"), "")
 
 const HSM_FUNCTIONS = ["sign", "admin", "crl", "batch"]
 
-function synthesise(change: Partial<CloudHsmProps> = {}, context: Readonly<Record<string, unknown>> = {}) {
+function synthesise(
+  change: Partial<CloudHsmProps> = {},
+  context: Readonly<Record<string, unknown>> = {},
+  more: SigningServiceProps = {},
+) {
   const outdir = mkdtempSync(join(folder, "out-"))
   const app = new App({ outdir, context: { ...newApp().node.getAllContext(), ...context } as Record<string, unknown> })
   const stack = new Stack(app, "Hsm", { env: { account: ACCOUNT, region: REGION } })
@@ -37,6 +42,7 @@ function synthesise(change: Partial<CloudHsmProps> = {}, context: Readonly<Recor
   new FlowLog(stack, "Flow", { resourceType: FlowLogResourceType.fromVpc(vpc) })
   new SigningService(stack, "Service", {
     cdn: false,
+    ...more,
     keyHome: cloudHsm({
       vpc,
       clusterSecurityGroup: SecurityGroup.fromSecurityGroupId(stack, "Cluster", "sg-0123456789abcdef0"),
@@ -104,6 +110,10 @@ describe("keys in CloudHSM (R1)", () => {
       pluginReports: { violations: { ruleName: string }[] }[]
     }
     expect(pluginReports.flatMap(({ violations }) => violations.map(({ ruleName }) => ruleName))).toEqual([])
+  })
+
+  test("issuers' keys live on the token, so none is wrapped", () => {
+    expect(() => synthesise({}, {}, { wrappedIssuers: true })).toThrow(/wrappedIssuers/)
   })
 
   test("a folder without the vendor's library is refused before anything is deployed", () => {

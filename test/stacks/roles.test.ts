@@ -205,6 +205,94 @@ describe("roles of the functions (D13, M15)", () => {
   })
 })
 
+describe("wrapped keys (D13)", () => {
+  const both = resourcesOf(newStack({ wrappedIssuers: "true", wrappedTimestamps: "true" }))
+  const byFunction = statementsByFunction(both)
+  const holders = (from: ReadonlyMap<string, Statement[]>, action: string) =>
+    [...from].flatMap(([name, statements]) =>
+      statements
+        .filter(({ Action }) => listOf(Action).includes(action))
+        .map(
+          ({ Condition }) => [name, Condition.StringEquals["aws:ResourceTag/sealwright:purpose"], Condition] as const,
+        ),
+    )
+  const adminOf = (from: typeof resources) =>
+    from.find(({ type, id }) => type === "AWS::Lambda::Function" && functionName(id) === "admin")?.properties
+      .Environment.Variables
+
+  test("nobody makes or unwraps one unless the stack is deployed so, each kind for itself", () => {
+    for (const action of ["kms:Decrypt", "kms:GenerateDataKeyPairWithoutPlaintext"])
+      expect(holders(roles, action)).toEqual([])
+    expect(adminOf(resources).SEALWRIGHT_WRAPPING).toBeUndefined()
+    expect(adminOf(resources).SEALWRIGHT_KEY_POLICY).not.toMatch(/Decrypt|GenerateDataKey/)
+    const issuers = statementsByFunction(resourcesOf(newStack({ wrappedIssuers: "true" })))
+    expect(
+      holders(issuers, "kms:Decrypt")
+        .map(([name]) => name)
+        .sort(),
+    ).toEqual(["batch", "crl", "sign"])
+    expect(adminOf(both).SEALWRIGHT_WRAPPING).toBe("issuer,timestamp")
+  })
+
+  test("who unwraps signs with it, and who makes them unwraps none", () => {
+    const short = (action: string) => holders(byFunction, action).map(([name, purpose]) => `${name} ${purpose}`)
+    expect(short("kms:Decrypt").sort()).toEqual([
+      "batch wrapping",
+      "crl wrapping",
+      "sign wrapping",
+      "timestamp wrapping-timestamp",
+    ])
+    expect(short("kms:GenerateDataKeyPairWithoutPlaintext").sort()).toEqual([
+      "admin wrapping",
+      "admin wrapping-timestamp",
+    ])
+    for (const action of ["kms:Decrypt", "kms:GenerateDataKeyPairWithoutPlaintext"])
+      for (const [, purpose, condition] of holders(byFunction, action)) {
+        expect(condition.StringEquals).toMatchObject({
+          "aws:ResourceTag/sealwright:stack": "Sealwright",
+          "kms:EncryptionContext:sealwright:stack": "Sealwright",
+        })
+        const names = purpose === "wrapping" ? "issuer/*" : "timestamp/*"
+        expect(condition.StringLike).toEqual({ "kms:EncryptionContext:sealwright:key": names })
+      }
+  })
+
+  test("a wrapping key encrypts, and keys that sign are made as before", () => {
+    const made = (byFunction.get("admin") ?? []).filter(({ Action }) => listOf(Action).includes("kms:CreateKey"))
+    const kinds = made.map(({ Condition: { StringEquals } }) => [
+      StringEquals["kms:KeyUsage"],
+      listOf(StringEquals["aws:RequestTag/sealwright:purpose"]).filter((one: string) => one.startsWith("wrapping")),
+    ])
+    expect(kinds.sort()).toEqual([
+      ["ENCRYPT_DECRYPT", ["wrapping", "wrapping-timestamp"]],
+      ["SIGN_VERIFY", []],
+    ])
+  })
+
+  test("the key's policy delegates unwrapping to these roles alone, by the names of what they unwrap, and fits", () => {
+    const text: string = adminOf(both).SEALWRIGHT_KEY_POLICY
+    expect(
+      Object.entries(adminOf(both))
+        .map(([name, value]) => name.length + String(value).length)
+        .reduce((a, b) => a + b),
+    ).toBeLessThan(3900)
+    const { Statement: statements } = JSON.parse(text) as { Statement: Statement[] }
+    const roleOf = (name: string) =>
+      both.find(({ type, id }) => type === "AWS::Lambda::Function" && functionName(id) === name)?.properties.Role
+    const unwrapping = statements.filter(({ Action }) => listOf(Action).includes("kms:Decrypt"))
+    expect(unwrapping.map(({ Condition }) => Condition)).toEqual([
+      {
+        ArnEquals: { "aws:PrincipalArn": [roleOf("sign"), roleOf("batch"), roleOf("crl")] },
+        StringLike: { "kms:EncryptionContext:sealwright:key": "issuer/*" },
+      },
+      {
+        ArnEquals: { "aws:PrincipalArn": [roleOf("timestamp")] },
+        StringLike: { "kms:EncryptionContext:sealwright:key": "timestamp/*" },
+      },
+    ])
+  })
+})
+
 describe("policy of keys that are made at run time (M4)", () => {
   const admin = resources.find(({ type, id }) => type === "AWS::Lambda::Function" && functionName(id) === "admin")
   const text: string = admin?.properties.Environment.Variables.SEALWRIGHT_KEY_POLICY

@@ -299,14 +299,14 @@ describe("functions", () => {
       ]),
     )
     expect(variables).toEqual({
-      sign: ["BATCH_FUNCTION", "TABLE", "TIMESTAMP_FUNCTION"],
+      sign: ["BATCH_FUNCTION", "STACK", "TABLE", "TIMESTAMP_FUNCTION"],
       records: ["BUCKET", "TABLE"],
       revoke: ["PUBLISH_FUNCTION", "TABLE"],
       admin: ["KEY_POLICY", "PUBLISH_FUNCTION", "STACK", "TABLE"],
       publish: ["BUCKET", "CRL_FUNCTION", "STACK", "TABLE"],
-      crl: ["BUCKET", "TABLE"],
+      crl: ["BUCKET", "STACK", "TABLE"],
       timestamp: ["STACK", "TABLE", "TIMESTAMP_POLICY"],
-      batch: ["BATCH_RATE", "TABLE", "TIMESTAMP_FUNCTION"],
+      batch: ["BATCH_RATE", "STACK", "TABLE", "TIMESTAMP_FUNCTION"],
     })
   })
 
