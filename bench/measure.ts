@@ -3,8 +3,9 @@ export interface Figure {
   readonly figure: string
   readonly value: number
   readonly unit: "x" | "bytes" | "calls" | "/s" | "ms" | "us"
-  /** undefined: reported without a target */
+  /** the target; neither: reported without one */
   readonly atMost?: number
+  readonly atLeast?: number
   readonly note?: string
 }
 
@@ -18,8 +19,9 @@ export function quantile(values: readonly number[], at: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(at * sorted.length))] ?? Number.NaN
 }
 
-export function passes({ value, atMost }: Figure): boolean | undefined {
-  return atMost === undefined ? undefined : value <= atMost
+export function passes({ value, atMost, atLeast }: Figure): boolean | undefined {
+  if (atMost === undefined && atLeast === undefined) return undefined
+  return value <= (atMost ?? Number.POSITIVE_INFINITY) && value >= (atLeast ?? Number.NEGATIVE_INFINITY)
 }
 
 /**

@@ -15,6 +15,7 @@ import { bundleOf, environment, signFigures } from "./sign.ts"
 import { sizeFigures } from "./size.ts"
 import { timestampFigures } from "./timestamp.ts"
 import { verifyFigures } from "./verify.ts"
+import { volumeFigures } from "./volume.ts"
 
 /** What a deployer verifies, with what it keeps. */
 const KEPT = [
@@ -32,6 +33,9 @@ const missing: string[] = []
 
 say("verifying in this process")
 figures.push(...verifyFigures(), ...(await sizeFigures(root)), ...crlFigures())
+
+say("signing in volume")
+figures.push(...(await volumeFigures()))
 
 say("signing on a token")
 const onToken = await pkcs11Figures(root)
@@ -137,8 +141,8 @@ function report(): void {
     "| figure | value | target | |",
     "|---|---:|---:|---|",
     ...rows.map(
-      ({ figure, value, unit, atMost, pass, note }) =>
-        `| ${figure}${note === undefined ? "" : ` (${note})`} | ${shown(value, unit)} | ${atMost === undefined ? "" : `<= ${shown(atMost, unit)}`} | ${pass === undefined ? "" : pass ? "pass" : "**miss**"} |`,
+      ({ figure, value, unit, atMost, atLeast, pass, note }) =>
+        `| ${figure}${note === undefined ? "" : ` (${note})`} | ${shown(value, unit)} | ${target(unit, atMost, atLeast)} | ${pass === undefined ? "" : pass ? "pass" : "**miss**"} |`,
     ),
   ]
   const text = `# Figures
@@ -154,6 +158,11 @@ ${table.join("\n")}
 `
   writeFileSync(join(root, "bench", "RESULTS.md"), text)
   process.stdout.write(`${table.join("\n")}\n${missing.map((what) => `not measured: ${what}\n`).join("")}`)
+}
+
+function target(unit: Figure["unit"], atMost: number | undefined, atLeast: number | undefined): string {
+  if (atMost !== undefined) return `<= ${shown(atMost, unit)}`
+  return atLeast === undefined ? "" : `>= ${shown(atLeast, unit)}`
 }
 
 function shown(value: number, unit: Figure["unit"]): string {
