@@ -1,8 +1,8 @@
 import type { HashName } from "@sealwright/formats/algorithms"
-import { bytesEqual } from "@sealwright/formats/bytes"
+import { base64Encode, bytesEqual } from "@sealwright/formats/bytes"
 import { isNamedSigner, parseTimestampToken, type TimestampToken } from "@sealwright/formats/cms"
-import { type Certificate, parseCertificate } from "@sealwright/formats/x509"
-import type { ChainCache } from "./chain-cache.ts"
+import type { Certificate } from "@sealwright/formats/x509"
+import { ChainCache } from "./chain-cache.ts"
 import { orMessage } from "./or-message.ts"
 import { digest, type Step, verifySignature } from "./requests.ts"
 import { MAX_PATH, verifyPath } from "./x509-path.ts"
@@ -79,7 +79,13 @@ export function* verifyTimestampToken(
   if (!(yield* verifySignature(token.scheme, signer.spki, token.signedAttributes, token.signature)))
     return refuse("TIMESTAMP_SIGNATURE_INVALID")
 
-  const chain = chainOf(signer, token.certificates, options.trusted)
+  const cache = options.cache ?? new ChainCache()
+  const [first = signer] = known([signer.der], cache)
+  const carried = known(
+    token.certificates.map(({ der }) => der),
+    cache,
+  )
+  const chain = chainOf(first, carried, known(options.trusted, cache))
   const earliest = new Date(info.genTime.getTime() - info.accuracyMs)
   const latest = new Date(info.genTime.getTime() + info.accuracyMs)
   const path = yield* verifyPath(chain, {
@@ -87,7 +93,7 @@ export function* verifyTimestampToken(
     time: earliest,
     until: latest,
     use: "timestamps",
-    ...(options.cache && { cache: options.cache }),
+    cache,
   })
   if (!path.ok && path.code === "CHAIN_NOT_TRUSTED") return refuse("TIMESTAMP_NOT_TRUSTED")
   if (!path.ok) return refuse("TIMESTAMP_CHAIN_INVALID", `${path.code}, certificate ${path.at + 1} of ${chain.length}`)
@@ -104,18 +110,25 @@ function* findSigner(token: TimestampToken): Step<Certificate | undefined> {
 }
 
 /**
+ * The certificates as the cache has them, so that a chain which every token of an authority carries is checked once. What can't be read is none, among
+ * the deployer's roots alone: a token's were read before.
+ */
+function known(ders: readonly Uint8Array[], cache: ChainCache): readonly Certificate[] {
+  return ders.flatMap((der) => {
+    const certificate = orMessage(() => cache.certificate(base64Encode(der)))
+    return typeof certificate === "string" ? [] : [certificate]
+  })
+}
+
+/**
  * The way up from the signer through what the token carries, in whatever order, to a trusted root, which a token may leave out. Names and key
  * identifiers lead; `verifyPath` decides whether the way holds.
  */
 function chainOf(
   signer: Certificate,
   carried: readonly Certificate[],
-  trusted: readonly Uint8Array[],
+  roots: readonly Certificate[],
 ): readonly Certificate[] {
-  const roots = trusted.flatMap((der) => {
-    const root = orMessage(() => parseCertificate(der))
-    return typeof root === "string" ? [] : [root]
-  })
   const chain = [signer]
   for (let top = signer; chain.length < MAX_PATH && !bytesEqual(top.issuer.der, top.subject.der); ) {
     const next = [...roots, ...carried].find((candidate) => isIssuerOf(candidate, top))

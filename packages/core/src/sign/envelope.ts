@@ -1,9 +1,10 @@
 import { schemeRow } from "@sealwright/formats/algorithms"
-import { bytesEqual, hexDecode, hexEncode } from "@sealwright/formats/bytes"
+import { base64Encode, bytesEqual, hexDecode, hexEncode } from "@sealwright/formats/bytes"
 import { batchSerial, leafSerial, leafSerialInput } from "@sealwright/formats/leaf-serial"
 import { assembleEnvelope, rawSignature, unsignedEnvelope } from "@sealwright/formats/notary-jws"
 import { JWS_MEDIA_TYPE } from "@sealwright/formats/oci-notary"
 import { type Certificate, parseCertificate } from "@sealwright/formats/x509"
+import { ChainCache } from "@sealwright/verifier/chain-cache"
 import { verifySignature } from "@sealwright/verifier/requests"
 import { leafCertifier } from "../admin/certificates.ts"
 import { ServiceError } from "../errors.ts"
@@ -42,6 +43,7 @@ export type MakeSignature = (
 interface Leaf {
   readonly certificate: Uint8Array
   readonly serial: Uint8Array
+  readonly notBefore: Date
   readonly notAfter: Date
   readonly key: Pick<KeyReference, "scheme" | "spki">
   readonly sign: (message: Uint8Array) => Uint8Array | Promise<Uint8Array>
@@ -61,7 +63,9 @@ type LendLeaf = (
  * signature out. What all signatures of one standing share is worked out, and a held certificate checked, once.
  * The function returned @throws ServiceError TIMESTAMP_UNAVAILABLE, SIGNER_UNAVAILABLE, KEY_NOT_USABLE, ISSUER_NOT_ACTIVE, SIGNATURE_SELF_CHECK_FAILED
  */
-export function createSignatureMaker(ports: EnvelopePorts): MakeSignature {
+export function createSignatureMaker(own: EnvelopePorts): MakeSignature {
+  const cache = new ChainCache()
+  const ports = { ...own, cache }
   const lenders = new WeakMap<Standing, LendLeaf>()
 
   function lenderOf(standing: Standing): LendLeaf {
@@ -155,15 +159,16 @@ function leafMaker(ports: EnvelopePorts, standing: Standing) {
     const key = await ports.makeEphemeralKey(profile.algorithm)
     const drop = () => key.drop()
     try {
+      const notBefore = leafStart(profile.timestamp, signedAt)
       const notAfter = planLeafEnd(profile, issuer, signedAt)
       const certificate = await certify({
         serial,
         spki: key.spki,
-        notBefore: leafStart(profile.timestamp, signedAt),
+        notBefore,
         notAfter,
       })
       checkLeaf(ports, standing, parseCertificate(certificate), key)
-      return { leaf: { certificate, serial, notAfter, key, sign: (message) => key.sign(message) }, drop }
+      return { leaf: { certificate, serial, notBefore, notAfter, key, sign: (message) => key.sign(message) }, drop }
     } catch (error) {
       await drop()
       throw error
@@ -177,26 +182,34 @@ function heldLeaf(ports: EnvelopePorts, standing: Standing): LendLeaf {
   const { certificate, key } = held
   const parsed = parseCertificate(certificate)
   checkLeaf(ports, standing, parsed, key)
-  const { notAfter, serialBytes: serial } = parsed
+  const { notBefore, notAfter, serialBytes: serial } = parsed
   return async (_grant, _number, signedAt, use) => {
     if (signedAt.getTime() > notAfter.getTime())
       throw new ServiceError("ISSUER_NOT_ACTIVE", `the certificate of profile ${name} ended ${notAfter.toISOString()}`)
-    return await use({ certificate, serial, notAfter, key, sign: (message) => ports.keys.sign(key, message) })
+    return await use({
+      certificate,
+      serial,
+      notBefore,
+      notAfter,
+      key,
+      sign: (message) => ports.keys.sign(key, message),
+    })
   }
 }
 
 /** No signature of such a profile leaves without its token. */
 function timestampOf(
-  ports: EnvelopePorts,
+  ports: EnvelopePorts & { readonly cache: ChainCache },
   { deployment, issuer }: Standing,
-  { certificate, key }: Leaf,
+  leaf: Leaf,
   signature: Uint8Array,
 ): Promise<Uint8Array> {
-  const { hash } = schemeRow(key.scheme)
-  if (hash === undefined) throw new ServiceError("KEY_NOT_USABLE", `no timestamps over ${key.scheme}`)
-  const certificates = [certificate, issuer.certificate].map(parseCertificate)
+  const { scheme } = leaf.key
+  const { hash } = schemeRow(scheme)
+  if (hash === undefined) throw new ServiceError("KEY_NOT_USABLE", `no timestamps over ${scheme}`)
+  const issuing = ports.cache.certificate(base64Encode(issuer.certificate))
   const roots = rootsOf(deployment).map((root) => root.certificate)
-  return stampSignature(ports, roots, hash, rawSignature(key.scheme, signature), certificates)
+  return stampSignature(ports, roots, hash, rawSignature(scheme, signature), [leaf, issuing])
 }
 
 /** The issuer signed the certificate, and it is for the key that was meant. */

@@ -2,6 +2,7 @@ import type { HashName } from "@sealwright/formats/algorithms"
 import { bytesEqual } from "@sealwright/formats/bytes"
 import { FormatError } from "@sealwright/formats/errors"
 import { parseTimestampResponse, timestampRequest } from "@sealwright/formats/timestamp"
+import type { ChainCache } from "@sealwright/verifier/chain-cache"
 import { type ProvenTime, verifyTimestampToken } from "@sealwright/verifier/timestamp"
 import { ServiceError } from "../errors.ts"
 import type { Digest, RandomBytes, RunStep, Timestamper } from "../ports.ts"
@@ -11,6 +12,8 @@ export interface StampPorts {
   readonly digest: Digest
   readonly random: RandomBytes
   readonly run: RunStep
+  /** of the authority's chain, which is the same for every token. Default: none is kept */
+  readonly cache?: ChainCache
 }
 
 const NONCE_BYTES = 16
@@ -33,7 +36,9 @@ export async function stampSignature(
   nonce[0] = 0x40 | ((nonce[0] as number) & 0x3f)
   const query = timestampRequest({ hash, digest: ports.digest(hash, raw), nonce, certReq: true })
   const token = tokenOf(await ports.timestamper.timestamp(query))
-  const proven = ports.run(verifyTimestampToken(token, raw, { trusted: roots }))
+  const proven = ports.run(
+    verifyTimestampToken(token, raw, { trusted: roots, ...(ports.cache && { cache: ports.cache }) }),
+  )
   if (!proven.ok)
     throw new ServiceError("SIGNATURE_SELF_CHECK_FAILED", `the timestamp: ${proven.code} ${proven.detail}`)
   const echo = proven.token.info.nonce
