@@ -72,11 +72,11 @@ const GROUPS: { readonly [title: string]: { readonly [id: string]: Requirement }
     ),
     R14: met(
       "No long-lived private key leaves its store; a key made for one act lives in that invocation alone.",
-      "Long-lived keys are KMS keys; per-act keys are made, used and dropped in one invocation.",
+      "Long-lived keys are KMS keys; per-act keys are made, used and dropped in one invocation. The named exception is off by default: a wrapped issuer's key is decrypted into the memory of the functions that sign.",
     ),
     R15: inPart(
       "Requests keep working at high volume; batching and throttling are handled by the service.",
-      "Batches of 100 at once and of 10,000 as a job, which the service signs at a pace below the quota and slows down when KMS throttles; leases of numbers instead of a counter, one KMS call a signature. The account's KMS quota is the limit; an issuer that is unwrapped into memory comes later.",
+      "Batches of 100 at once and of 10,000 as a job, which the service signs at a pace below the quota and slows down when KMS throttles; leases of numbers instead of a counter, one KMS call a signature. The account's KMS quota is the limit, but not below a wrapped issuer, whose key signs in memory.",
     ),
   },
   "Keys and trust": {
