@@ -3,6 +3,7 @@ import { rotateProfile } from "@sealwright/core/admin/profiles"
 import { activateSuccessor, rotateIssuer } from "@sealwright/core/admin/rotation"
 import { findGeneration, findIssuer } from "@sealwright/core/ledger/trust"
 import type { Issuer } from "@sealwright/core/model"
+import { makeOcspResponders } from "@sealwright/core/ocsp/responder"
 import { isWrapped } from "@sealwright/core/ports"
 import { readStatus } from "@sealwright/core/publish/status"
 import { makeTimestampAuthority } from "@sealwright/core/timestamp/authority"
@@ -96,6 +97,19 @@ describe("D13: an issuer whose key is wrapped", () => {
     await rotateIssuer(service.ports, third, ADMIN)
     const next = await findGeneration(service.ports.table, "bulk", 3)
     expect(next && [isWrapped(next.key), policiesOf(next)]).toEqual([false, undefined])
+  })
+
+  test("certifies no OCSP responder, which its maker couldn't have it do; a generation in KMS does", async () => {
+    const service = await ready()
+    await createIssuer(service.ports, BULK, ADMIN)
+    const request = { algorithm: undefined, days: 30, generation: undefined }
+    const ofBulk = makeOcspResponders(service.ports, { ...request, issuer: "bulk" }, ADMIN)
+    await expect(ofBulk).rejects.toThrow(withCode("OCSP_BELOW_WRAPPED"))
+    await rotated(service, "ci", true)
+    await activateSuccessor(service.ports, "ci", 2, ADMIN)
+    const made = await makeOcspResponders(service.ports, { ...request, issuer: "ci" }, ADMIN)
+    const first = await findGeneration(service.ports.table, "ci", 1)
+    expect(made.map(({ issuerKeyId }) => issuerKeyId)).toEqual([first?.issuerKeyId])
   })
 
   test("R8: the timestamp authority's key may be wrapped too, and a change of kind makes a successor", async () => {

@@ -143,6 +143,11 @@ export const ERROR_CODES = {
     retry: false,
     remedy: "A wrapped issuer certifies no held keys: take key mode `ephemeral` or `shared`, or another issuer.",
   },
+  OCSP_BELOW_WRAPPED: {
+    kind: "denied",
+    retry: false,
+    remedy: "A wrapped issuer certifies no OCSP responder: clients take its CRL; make one for an issuer in KMS.",
+  },
   ISSUER_GENERATION_WRONG: {
     kind: "conflict",
     retry: false,

@@ -48,7 +48,7 @@ export const KEY_PURPOSE = {
   ocspSigning: "1.3.6.1.5.5.7.3.9",
 } as const
 
-/** Certificate policies of this project, RFC 5280 §4.2.1.4: docs/formats/issuer-policy.md. */
+/** Certificate policies of this project, RFC 5280 §4.2.1.4: docs/formats/identity.md. */
 export const CERTIFICATE_POLICY = {
   /** in a CA's certificate: signatures below it count with a trusted timestamp alone */
   timestampRequired: "1.2.840.113556.1.8000.2554.9327.26504.49217.19947.35598.11824264.7022646",

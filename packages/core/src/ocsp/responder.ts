@@ -6,7 +6,7 @@ import { type Actor, auditWrite } from "../ledger/audit.ts"
 import { keys } from "../ledger/keys.ts"
 import { findOcspResponder, listOcspResponders, replaceOcspResponder } from "../ledger/ocsp-responders.ts"
 import { listIssuers, readDeployment, readIssuer, rootsOf } from "../ledger/trust.ts"
-import type { Deployment, Issuer, OcspAlgorithm, OcspResponder } from "../model.ts"
+import { type Deployment, type Issuer, isWrappedIssuer, type OcspAlgorithm, type OcspResponder } from "../model.ts"
 import { ROOT_NAME } from "../names.ts"
 import { CLOCK_MARGIN_MS, wholeSeconds } from "../sign/rules.ts"
 
@@ -31,8 +31,9 @@ const RENEW_BELOW = 1 / 2
 
 /**
  * Makes the delegated responders of an issuer, one for each of its keys that stock clients may still ask about, or renews their certificates; one with more
- * than half of its life before it stands. Safe to repeat: a new key is made under its generation's name first.
- * @throws ServiceError ISSUER_UNKNOWN, ISSUER_PENDING, ISSUER_NOT_ACTIVE when none of its keys is in force, OCSP_GENERATION_WRONG, CONTENTION,
+ * than half of its life before it stands. Safe to repeat: a new key is made under its generation's name first. A wrapped key, which nobody here can use,
+ * certifies none: its CRL is what there is.
+ * @throws ServiceError ISSUER_UNKNOWN, ISSUER_PENDING, ISSUER_NOT_ACTIVE when none of its keys is in force, OCSP_BELOW_WRAPPED when all of these are wrapped, OCSP_GENERATION_WRONG, CONTENTION,
  * SIGNER_UNAVAILABLE, KEY_NOT_USABLE
  */
 export async function makeOcspResponders(
@@ -47,8 +48,10 @@ export async function makeOcspResponders(
   const inForce = named.filter((issuer) => isInForce(issuer, ports.clock()))
   if (inForce.length === 0)
     throw new ServiceError("ISSUER_NOT_ACTIVE", `no key of issuer ${request.issuer} is in force`)
+  const certifying = inForce.filter((issuer) => !isWrappedIssuer(issuer))
+  if (certifying.length === 0) throw new ServiceError("OCSP_BELOW_WRAPPED", `issuer ${request.issuer} is wrapped`)
   const made: OcspResponder[] = []
-  for (const issuer of inForce) made.push(await makeResponder(ports, deployment, issuer, request, actor))
+  for (const issuer of certifying) made.push(await makeResponder(ports, deployment, issuer, request, actor))
   return made
 }
 
