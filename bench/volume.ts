@@ -136,11 +136,13 @@ function signerOf(table: ReturnType<typeof createMemoryTable>, backends: Backend
     const replies = await backends.ask({ kind: "timestamps", queries: timestampQueries })
     return { outcome: "done", answer: { timestampReplies: replies as JsonValue } } as const
   }
+  const timestamper = createTimestamper(async () => invoke, "timestamp")
   return createSigner({
     table,
     keys: openKmsAndWrappedKeys(STACK),
     makeEphemeralKey,
-    timestamper: createTimestamper(async () => invoke, "timestamp"),
+    timestamper,
+    outsideTimestampers: () => timestamper,
     clock,
     random: randomBytes,
     digest,

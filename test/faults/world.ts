@@ -40,6 +40,8 @@ export type Ports = ReturnType<World["portsOf"]>
 
 const START = new Date("2026-11-21T09:00:00Z")
 
+const NO_TIMESTAMPS = { timestamp: () => Promise.reject(new Error("no timestamps here")) }
+
 /** A deployment over memory that watches itself: every applied write and every key use is checked as it happens. */
 export class World {
   readonly table: ReturnType<typeof createMemoryTable>
@@ -90,7 +92,8 @@ export class World {
       run: this.#crypto.run,
       makeEphemeralKey: () => this.#crypto.ephemeralKey(this.random),
       // No profile of these worlds wants timestamps: they write nothing that could fail.
-      timestamper: { timestamp: () => Promise.reject(new Error("no timestamps here")) },
+      timestamper: NO_TIMESTAMPS,
+      outsideTimestampers: () => NO_TIMESTAMPS,
       requestCrl: async (epoch: number, issuerKeyId: string) => {
         await makeCrl({ ...stores, digest }, epoch, issuerKeyId)
       },

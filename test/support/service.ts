@@ -5,7 +5,14 @@ import { createMemoryTable } from "@sealwright/adapters/memory-table"
 import { digest, randomBytes } from "@sealwright/adapters/platform"
 import { createIssuer, holdCeremony } from "@sealwright/core/admin/ceremony"
 import { createProfile, type ProfileSettings } from "@sealwright/core/admin/profiles"
-import type { KeyMaker, MakeEphemeralKey, Objects, SigningKeys, Table } from "@sealwright/core/ports"
+import type {
+  KeyMaker,
+  MakeEphemeralKey,
+  Objects,
+  OutsideTimestampers,
+  SigningKeys,
+  Table,
+} from "@sealwright/core/ports"
 import { makeCrl } from "@sealwright/core/publish/crl"
 import { publish } from "@sealwright/core/publish/flow"
 import { revoke } from "@sealwright/core/revoke/flow"
@@ -38,6 +45,10 @@ export const PROFILE: ProfileSettings = {
   timestamp: "none",
 }
 
+function nobodyOutside(): never {
+  throw new Error("no outside authority was given")
+}
+
 /** A whole service over memory, with a clock that the test moves. `wrap` puts something between the flows and a store. */
 export function createService(
   wrap: {
@@ -46,6 +57,7 @@ export function createService(
     keys?: (keys: SigningKeys) => SigningKeys
     maker?: (maker: KeyMaker) => KeyMaker
     makeEphemeralKey?: (make: MakeEphemeralKey) => MakeEphemeralKey
+    outsideTimestampers?: OutsideTimestampers
   } = {},
 ) {
   const memory = { table: createMemoryTable(), objects: createMemoryObjects(), keys: createMemoryKeys() }
@@ -72,6 +84,7 @@ export function createService(
     timestamper: {
       timestamp: async (query: Uint8Array) => (await authority(query)).response,
     },
+    outsideTimestampers: wrap.outsideTimestampers ?? nobodyOutside,
     requestCrl: async (epoch: number, issuerKeyId: string) => {
       await makeCrl({ table, objects, keys, digest }, epoch, issuerKeyId)
     },

@@ -2,7 +2,13 @@ import { createHash } from "node:crypto"
 import type { HashName, SignatureScheme } from "@sealwright/formats/algorithms"
 import { schemeRow } from "@sealwright/formats/algorithms"
 import { assembleToken, signedAttributes } from "@sealwright/formats/cms"
-import { parseTimestampRequest, type TstInfoFields, timestampRequest, tstInfo } from "@sealwright/formats/timestamp"
+import {
+  parseTimestampRequest,
+  type TimestampRequest,
+  type TstInfoFields,
+  timestampRequest,
+  tstInfo,
+} from "@sealwright/formats/timestamp"
 import { parseCertificate } from "@sealwright/formats/x509"
 import { assembleCertificate, subjectKeyIdentifier, timestampAuthorityTbs } from "@sealwright/formats/x509-write"
 import { at, makeSigner, NOT_BEFORE, NOW, nameOf, type Signer, type TestIssuer } from "./chains.ts"
@@ -62,9 +68,18 @@ export interface TokenOptions {
 
 /** A token over `stamped`, as the service makes one. */
 export function makeToken(authority: TestAuthority, stamped: Uint8Array, options: TokenOptions = {}): Uint8Array {
-  const { signer, certificate } = authority
   const hash = options.hash ?? "sha256"
-  const { imprint } = parseTimestampRequest(timestampRequest({ hash, digest: hashOf(hash, stamped), certReq: true }))
+  const request = timestampRequest({ hash, digest: hashOf(hash, stamped), certReq: true })
+  return answerTo(authority, parseTimestampRequest(request), options)
+}
+
+/** What the authority answers to a request at that time. */
+export function tokenFor(authority: TestAuthority, request: TimestampRequest, genTime: Date): Uint8Array {
+  return answerTo(authority, request, { genTime, info: { nonce: request.nonce } })
+}
+
+function answerTo(authority: TestAuthority, { imprint }: TimestampRequest, options: TokenOptions): Uint8Array {
+  const { signer, certificate } = authority
   const genTime = options.genTime ?? NOW
   const info = tstInfo({
     policy: POLICY,

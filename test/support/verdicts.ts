@@ -40,10 +40,12 @@ export function verdictOf(
   profile = "release",
   trusted = openShown(service),
 ): Verdict {
+  const { roots, timestampRoots = [] } = trusted.trustBundle
+  const stamping = [...roots, ...timestampRoots]
   const policy = {
     trustPolicy: {
       trustStore: [{ trustedRoots: [{ root: NAMES.tufUrl }] }],
-      timestampRoots: trusted.trustBundle.roots.map((root) => pemEncode("CERTIFICATE", root)),
+      timestampRoots: stamping.map((root) => pemEncode("CERTIFICATE", root)),
       trustedIdentities: [`${profile}@${NAMES.identityHost}`],
     },
   }

@@ -107,7 +107,7 @@ describe("R8: a profile whose signatures carry a timestamp", () => {
       plain: ["signingAuthority:sealwright"],
       release: ["ca:sealwright", "tsa:sealwright"],
     })
-    expect(tree.timestampStore).toEqual({ name: "sealwright", certificates: tree.trustStore.certificates })
+    expect(tree.timestampStores).toEqual([{ name: "sealwright", certificates: tree.trustStore.certificates }])
   })
 })
 

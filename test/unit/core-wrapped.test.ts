@@ -176,7 +176,7 @@ describe("D13: below a wrapped issuer every signature is stamped", () => {
     await service.profile("release", { ...STAMPED, repositories: [...PROFILE.repositories, "registry.example/both"] })
     service.pass(60)
     await service.publish()
-    const { trustPolicy, trustStore, externalStores, timestampStore } = published(service).notation()
+    const { trustPolicy, trustStore, externalStores, timestampStores } = published(service).notation()
     const stores = Object.fromEntries(
       trustPolicy.trustPolicies.map((one: { name: string; trustStores: string[] }) => [one.name, one.trustStores]),
     )
@@ -186,7 +186,7 @@ describe("D13: below a wrapped issuer every signature is stamped", () => {
       "beside+release": ["signingAuthority:sealwright-issuers", "ca:sealwright", "tsa:sealwright"],
     })
     expect(trustStore.type).toBe("ca")
-    expect(timestampStore.certificates).toEqual(trustStore.certificates)
+    expect(timestampStores[0].certificates).toEqual(trustStore.certificates)
     const ci = await findIssuer(service.ports.table, "ci")
     expect(externalStores).toEqual([
       {

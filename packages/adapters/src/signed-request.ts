@@ -64,7 +64,8 @@ export function createSignedRequest(
   }
 }
 
-async function readLimited(response: Response, maxBytes: number): Promise<Uint8Array> {
+/** @throws RangeError for an answer that is too long */
+export async function readLimited(response: Response, maxBytes: number): Promise<Uint8Array> {
   const chunks: Uint8Array[] = []
   let length = 0
   for await (const chunk of response.body ?? []) {

@@ -1,6 +1,6 @@
-/** The deployment's timestamp authority, behind its function. IAM: lambda:InvokeFunction on that function. */
+/** Timestamp authorities behind functions of the deployment: its own, and those of others behind `relay`. IAM: lambda:InvokeFunction on that function. */
 import { ServiceError } from "@sealwright/core/errors"
-import type { Timestamper } from "@sealwright/core/ports"
+import type { OutsideTimestampers, Timestamper } from "@sealwright/core/ports"
 import { MAX_TIMESTAMP_QUERIES } from "@sealwright/core/timestamp/rules"
 import { base64Decode, base64Encode } from "@sealwright/formats/bytes"
 import { FormatError } from "@sealwright/formats/errors"
@@ -20,7 +20,11 @@ interface Asked {
 }
 
 /** Queries of the same turn of the event loop go in one invocation, as those of a batch do. Each is answered, or refused, for itself. */
-export function createTimestamper(invoke: () => Promise<Invoke>, functionName: string): Timestamper {
+export function createTimestamper(
+  invoke: () => Promise<Invoke>,
+  functionName: string,
+  more: { readonly [member: string]: string } = {},
+): Timestamper {
   let waiting: Asked[] = []
 
   function flush(): void {
@@ -42,7 +46,7 @@ export function createTimestamper(invoke: () => Promise<Invoke>, functionName: s
   /** @returns as many as there are queries, in their order */
   async function ask(queries: readonly Uint8Array[]): Promise<readonly (string | null)[]> {
     const call = await invoke()
-    const invocation = await call(functionName, { timestampQueries: queries.map(base64Encode) }, "wait")
+    const invocation = await call(functionName, { ...more, timestampQueries: queries.map(base64Encode) }, "wait")
     if (invocation.outcome !== "done") throw unavailable(`is ${invocation.outcome}`, invocation.cause)
     const { timestampReplies } = readable(() => answerShape(invocation.answer ?? null, "answer"))
     if (timestampReplies.length !== queries.length) throw unavailable(`answered ${timestampReplies.length} queries`)
@@ -84,11 +88,27 @@ function unavailable(detail: string, cause?: unknown): ServiceError {
   return new ServiceError("TIMESTAMP_UNAVAILABLE", `the timestamp authority ${detail}`, { cause })
 }
 
-/** The client is loaded with the first timestamp: most profiles want none, and a cold start should not pay for it. */
+/** @param functionName that of `timestamp` */
 export function openTimestamper(functionName: string): Timestamper {
+  return createTimestamper(openClient(), functionName)
+}
+
+/** @param functionName that of `relay` */
+export function openOutsideTimestampers(functionName: string): OutsideTimestampers {
+  const invoke = openClient()
+  const known = new Map<string, Timestamper>()
+  return (authority) => {
+    const timestamper = known.get(authority) ?? createTimestamper(invoke, functionName, { authority })
+    known.set(authority, timestamper)
+    return timestamper
+  }
+}
+
+/** The client is loaded with the first timestamp: most profiles want none, and a cold start should not pay for it. */
+function openClient(): () => Promise<Invoke> {
   let invoke: Promise<Invoke> | undefined
-  return createTimestamper(() => {
+  return () => {
     invoke ??= import("./lambda.ts").then(({ openInvoke }) => openInvoke({ requestTimeoutMs: 20_000 }))
     return invoke
-  }, functionName)
+  }
 }

@@ -110,7 +110,7 @@ const treeShape = openObject(
     trustStore: store,
     crls: array(object({ url: string(2048, /^http:\/\//), target: string(100, /^lists\/[0-9a-f]{64}\.crl$/) }), 10_001),
   },
-  { externalStores: array(store, 10_000), timestampStore: object({ name: storeName, certificates }) },
+  { externalStores: array(store, 10_000), timestampStores: array(object({ name: storeName, certificates }), 1_000) },
 )
 
 export type NotationTree = ReturnType<typeof treeShape>
@@ -147,7 +147,7 @@ export function writeNotationTree(
   waiting: readonly Uint8Array[],
 ): void {
   const isLeft = belongsTo(waiting)
-  const { trustPolicy, trustStore, externalStores = [], timestampStore, crls } = parseNotationTree(tree)
+  const { trustPolicy, trustStore, externalStores = [], timestampStores = [], crls } = parseNotationTree(tree)
   const config = join(folder, "notation/config/notation")
   const kept = new Set<string>()
   const writeStore = (type: string, name: string, roots: readonly string[]) => {
@@ -165,7 +165,7 @@ export function writeNotationTree(
     // Signatures with a timestamp are of the scheme whose roots notation looks for under `ca`.
     if (named.has(`ca:${name}`)) writeStore("ca", name, roots)
   }
-  if (timestampStore !== undefined) writeStore("tsa", timestampStore.name, timestampStore.certificates)
+  for (const { name, certificates: roots } of timestampStores) writeStore("tsa", name, roots)
   for (const path of listFiles(config, "truststore")) if (!kept.has(path)) rmSync(join(config, path), { force: true })
   for (const { url, target } of crls) {
     const crl = crlOf(target)

@@ -105,6 +105,10 @@ const COMMANDS: { readonly [name: string]: { readonly summary: string; readonly 
     summary: "make or renew the timestamp authority",
     load: async () => (await import("./commands/timestamp.ts")).timestampAuthority,
   },
+  "timestamp outside": {
+    summary: "name outside timestamp authorities, or list them",
+    load: async () => (await import("./commands/timestamp-outside.ts")).timestampOutside,
+  },
   "timestamp verify": {
     summary: "verify a timestamp offline",
     load: async () => (await import("./commands/timestamp.ts")).timestampVerify,

@@ -300,6 +300,17 @@ export const ERROR_CODES = {
     remedy:
       "The timestamp authority gave no token: try again, and see that one is in force with `sealwright timestamp authority`.",
   },
+  TIMESTAMP_AUTHORITY_UNKNOWN: {
+    kind: "missing",
+    retry: false,
+    remedy:
+      "Name one that `sealwright timestamp outside` lists, or make it known with `sealwright timestamp outside NAME`.",
+  },
+  OUTSIDE_AUTHORITY_MALFORMED: {
+    kind: "caller",
+    retry: false,
+    remedy: "Give an http or https address, and the authority's self-signed root certificates in PEM.",
+  },
   SIGNER_UNAVAILABLE: {
     kind: "backend",
     retry: true,

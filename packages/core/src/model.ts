@@ -118,9 +118,21 @@ export interface PendingIssuer {
 export const KEY_MODES = ["ephemeral", "shared", "held"] as const
 export type KeyMode = (typeof KEY_MODES)[number]
 
-/** `own`: signatures are of the scheme `notary.x509`, with a token of the deployment's own authority; `none`: the signing authority vouches for the time */
-export const TIMESTAMP_MODES = ["none", "own"] as const
-export type TimestampMode = (typeof TIMESTAMP_MODES)[number]
+/**
+ * `own`: signatures are of the scheme `notary.x509`, with a token of the deployment's own authority; `outside:NAME`: with one of that outside authority;
+ * `none`: the signing authority vouches for the time
+ */
+export type TimestampMode = "none" | "own" | `outside:${string}`
+
+/** A timestamp authority (RFC 3161) of somebody else: where it is asked, and what its tokens must lead to. */
+export interface OutsideAuthority {
+  readonly name: string
+  /** http or https; plain http will do, since tokens are signed and answer our own nonce */
+  readonly url: string
+  /** self-signed, DER */
+  readonly roots: readonly Uint8Array[]
+  readonly updatedAt: Date
+}
 export type ProfileAlgorithm = "ecdsa-p256-sha256" | "ecdsa-p384-sha384" | "rsa-pss-sha384"
 
 /** A named signing policy (D1): who may sign what, with which issuer and key. */

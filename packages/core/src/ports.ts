@@ -120,6 +120,9 @@ export interface Timestamper {
   timestamp(query: Uint8Array): Promise<Uint8Array>
 }
 
+/** Authorities of others, by the name that the deployment gave them. */
+export type OutsideTimestampers = (authority: string) => Timestamper
+
 // --------------------------------------------------------------------------------------------------------- table
 
 export type Attribute =

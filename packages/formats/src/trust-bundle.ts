@@ -19,6 +19,8 @@ export interface TrustBundle {
   readonly roots: readonly Uint8Array[]
   /** self-signed roots of other authorities that certified an issuer of the publisher: under them the registry's issuers alone count */
   readonly externalRoots: readonly Uint8Array[]
+  /** self-signed roots of outside timestamp authorities that stamp the publisher's signatures; they say when, and never who */
+  readonly timestampRoots?: readonly Uint8Array[]
 }
 
 /** Every root that signatures of this publisher may lead to. */
@@ -59,12 +61,13 @@ const slug = string(48, /^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$/)
 const date: Reader<Date> = (value, at) => parseTime(string(20)(value, at))
 
 export function trustBundleJson(bundle: TrustBundle): JsonObject {
-  const { externalRoots, ...own } = bundle
+  const { externalRoots, timestampRoots = [], ...own } = bundle
   return {
     mediaType: TRUST_BUNDLE_TYPE,
     ...own,
     roots: own.roots.map(base64Encode),
     ...(externalRoots.length > 0 && { externalRoots: externalRoots.map(base64Encode) }),
+    ...(timestampRoots.length > 0 && { timestampRoots: timestampRoots.map(base64Encode) }),
   }
 }
 
@@ -77,7 +80,7 @@ const bundleShape = object(
     tufUrl: string(2048),
     roots: array(certificate, 32, 1),
   },
-  { externalRoots: array(certificate, 32, 1) },
+  { externalRoots: array(certificate, 32, 1), timestampRoots: array(certificate, 32, 1) },
 )
 
 /** @throws FormatError TOO_LARGE, TEXT_MALFORMED, JSON_MALFORMED, SHAPE_MISMATCH, VERSION_UNKNOWN */

@@ -55,7 +55,7 @@ Example:
     const { trustBundle, newRoots } = fetched.bundle
     writeNotationTree(folder, treeBytes, crlReader(fetched), newRoots)
     const roots = allRoots(trustBundle).filter((root) => !holds(newRoots, root))
-    writePolicy(folder, tree, deployment.identityHost, roots)
+    writePolicy(folder, tree, deployment.identityHost, roots, trustBundle.timestampRoots ?? [])
     const signatures = await writeSignatures(folder, client, args)
     const epoch = fetched.bundle.freshness.find(({ part }) => part === "lists/revocations.json")?.version
     print(args.flag("json"), { bundle: folder, epoch, signatures, bytesFetched: fetched.bytesFetched }, () => [
@@ -68,8 +68,17 @@ Example:
   },
 }
 
-/** A policy that trusts each profile for exactly its repositories, as the deployer's starting point. */
-function writePolicy(folder: string, tree: NotationTree, identityHost: string, roots: readonly Uint8Array[]): void {
+/**
+ * A policy that trusts each profile for exactly its repositories, as the deployer's starting point.
+ * @param outside roots of outside timestamp authorities in the trust bundle
+ */
+function writePolicy(
+  folder: string,
+  tree: NotationTree,
+  identityHost: string,
+  roots: readonly Uint8Array[],
+  outside: readonly Uint8Array[],
+): void {
   const names = roots.map((_, i) => `root-${i + 1}.pem`)
   for (const [i, root] of roots.entries())
     writeFileWhole(join(folder, "policy", `root-${i + 1}.pem`), utf8(pemEncode("CERTIFICATE", root)))
@@ -85,8 +94,8 @@ function writePolicy(folder: string, tree: NotationTree, identityHost: string, r
     return
   }
   // The tree says that profiles stamp, not whom to trust: of its roots those count that the verified bundle has and that wait for nobody.
-  const stamping = new Set(tree.timestampStore?.certificates)
-  const timestampRoots = roots
+  const stamping = new Set((tree.timestampStores ?? []).flatMap(({ certificates }) => certificates))
+  const timestampRoots = [...roots, ...outside]
     .filter((root) => stamping.has(base64Encode(root)))
     .map((root, i) => ({ root, name: `timestamp-root-${i + 1}.pem` }))
   for (const { root, name } of timestampRoots)

@@ -16,7 +16,7 @@ const profileShape = openObject({
   state: string(20),
   generation: integer(1),
   allowList: boolean,
-  timestamp: string(20),
+  timestamp: string(60),
 })
 const oneShape = openObject({ profile: profileShape })
 type ProfileAnswer = ReturnType<typeof profileShape>
@@ -35,15 +35,15 @@ export const profileCreate: Command = {
   help: `
 Usage: sealwright profile create NAME --issuer ISSUER --principal ARN... --repository SCOPE...
          [--key-mode ephemeral|shared|held] [--algorithm ecdsa-p256-sha256|ecdsa-p384-sha384|rsa-pss-sha384]
-         [--expiry 365d] [--leaf-lifetime 10m] [--allow-list] [--timestamp none|own]
+         [--expiry 365d] [--leaf-lifetime 10m] [--allow-list] [--timestamp none|own|outside:NAME]
          [--allow-root-issuer]
 
 A principal is arn:aws:iam::{account}:role/{name}. A scope is registry/repository, or registry/path/* for all below it.
 Key mode \`ephemeral\` (the default) makes a key and certificate for every signature, so that each can be revoked by stock clients;
 \`shared\` makes one for up to 20 signatures of a batch: a twentieth of the calls to the key service, and stock clients can only revoke all
 of them together; \`held\` signs with the profile's own key. \`--issuer root\` signs right below the root, which is refused without
---allow-root-issuer. With \`--timestamp own\` every signature carries a token of the deployment's timestamp authority, and is of the scheme
-notary.x509; otherwise the signature says its own time, for which the service vouches (notary.x509.signingAuthority). Safe to repeat.
+--allow-root-issuer. With \`--timestamp own\` every signature carries a token of the deployment's timestamp authority, with \`outside:NAME\` of one
+that \`timestamp outside\` named, and is of the scheme notary.x509; otherwise the signature says its own time, for which the service vouches (notary.x509.signingAuthority). Safe to repeat.
 
 Example:
   sealwright profile create release --issuer ci-2026 --principal arn:aws:iam::111122223333:role/pipeline \\
@@ -251,6 +251,6 @@ function lines(profile: ProfileAnswer): string[] {
     ...profile.principals.map((principal) => `  signer      ${principal}`),
     ...profile.repositories.map((repository) => `  repository  ${repository}`),
     ...(profile.allowList ? ["  keeps an allow list"] : []),
-    ...(profile.timestamp === "own" ? ["  timestamps every signature"] : []),
+    ...(profile.timestamp === "none" ? [] : [`  every signature has a timestamp (${profile.timestamp})`]),
   ]
 }

@@ -183,7 +183,8 @@ function hashIn(token: Uint8Array): HashName {
   }
 }
 
-function rootsIn(path: string): readonly Uint8Array[] {
+/** Certificates of a PEM file. @throws CommandFailure USAGE */
+export function rootsIn(path: string): readonly Uint8Array[] {
   try {
     return pemDecodeAll("CERTIFICATE", utf8Decode(readFileLimited(path, MAX_PEM_BYTES)))
   } catch (error) {

@@ -1,4 +1,5 @@
 import { hexEncode } from "@sealwright/formats/bytes"
+import { parseTrustBundle } from "@sealwright/formats/trust-bundle"
 import { verifyNotaryEnvelope } from "@sealwright/verifier/notary"
 import type { Step } from "@sealwright/verifier/requests"
 import type { Finding, Items, StoredItem, StoredValue } from "./state.ts"
@@ -121,6 +122,7 @@ function rangesOf(value: StoredValue | undefined): [number, number][] {
 
 function readRecords(items: Items, run: Run, report: Report): Map<string, CheckedRecord> {
   const trusted = rootsOf(items)
+  const stamping = [...trusted, ...timestampRootsOf(items)]
   const records = new Map<string, CheckedRecord>()
   for (const [id, partition] of items.partitions("signature#")) {
     const item = partition.find(({ sk }) => sk === "record")
@@ -132,7 +134,7 @@ function readRecords(items: Items, run: Run, report: Report): Map<string, Checke
       ? (envelopes as readonly { readonly [name: string]: StoredValue }[])
       : []
     const bytes = envelope?.bytes
-    const problem = bytes instanceof Uint8Array ? envelopeProblem(bytes, record, trusted, run) : "no envelope"
+    const problem = bytes instanceof Uint8Array ? envelopeProblem(bytes, record, trusted, stamping, run) : "no envelope"
     if (problem !== undefined) report({ code: "RECORD_ENVELOPE_INVALID", subject: id, detail: problem })
   }
   return records
@@ -162,16 +164,25 @@ function rootsOf(items: Items): Uint8Array[] {
   return [certificate, ...ends].filter((der) => der instanceof Uint8Array)
 }
 
+/** Of outside authorities, as any trust bundle had them: older tokens lead to roots that have left since. */
+function timestampRootsOf(items: Items): Uint8Array[] {
+  return items.partition("tuf-targets").flatMap((item) => {
+    const { timestampRoots = [] } = parseTrustBundle(items.bytes(item, "trustBundle"))
+    return [...timestampRoots]
+  })
+}
+
 function envelopeProblem(
   bytes: Uint8Array,
   record: CheckedRecord,
   trusted: readonly Uint8Array[],
+  stamping: readonly Uint8Array[],
   run: Run,
 ): string | undefined {
   const result = run(
     verifyNotaryEnvelope(bytes, {
       trusted,
-      timestamps: { roots: trusted, required: "always" },
+      timestamps: { roots: stamping, required: "always" },
       now: record.signedAt,
     }),
   )

@@ -4,6 +4,7 @@ import { ServiceError } from "../errors.ts"
 import { type Actor, auditWrite } from "../ledger/audit.ts"
 import { keys } from "../ledger/keys.ts"
 import { settleLease, unsettledLeases } from "../ledger/leases.ts"
+import { readOutsideAuthority } from "../ledger/outside-authorities.ts"
 import {
   findIssuer,
   findProfile,
@@ -19,7 +20,7 @@ import type { Deployment, FormerAuthority, HeldKey, Issuer, Profile } from "../m
 import { isPrincipal, isScope, ROOT_NAME, SLUG } from "../names.ts"
 import type { Table, Write } from "../ports.ts"
 import { noteChangeNow } from "../publish/changes.ts"
-import { leafStart, wholeSeconds } from "../sign/rules.ts"
+import { leafStart, outsideAuthorityOf, wholeSeconds } from "../sign/rules.ts"
 import type { AdminPorts } from "./ceremony.ts"
 import { leafCertifier, randomSerial, subjectName } from "./certificates.ts"
 import { requireFitBelow } from "./wrapped.ts"
@@ -47,7 +48,7 @@ export type ProfileChange = Partial<
  * Creates a profile; a held key and its certificate with it. Safe to repeat with the same settings.
  * @param allowRootIssuer whether the deployment's root itself may certify what this profile signs (R5): its key is then used every day, and nothing
  * stands between it and a signature
- * @throws ServiceError REQUEST_MALFORMED, ROOT_ISSUER_REFUSED, ISSUER_UNKNOWN, ISSUER_PENDING, ISSUER_NOT_ACTIVE, ALREADY_EXISTS,
+ * @throws ServiceError REQUEST_MALFORMED, TIMESTAMP_AUTHORITY_UNKNOWN, ROOT_ISSUER_REFUSED, ISSUER_UNKNOWN, ISSUER_PENDING, ISSUER_NOT_ACTIVE, ALREADY_EXISTS,
  * ISSUER_DEMANDS_TIMESTAMPS, HELD_BELOW_WRAPPED
  */
 export async function createProfile(
@@ -58,6 +59,8 @@ export async function createProfile(
   allowRootIssuer = false,
 ): Promise<Profile> {
   checkSettings(name, settings)
+  const stampedBy = outsideAuthorityOf(settings.timestamp)
+  if (stampedBy !== undefined) await readOutsideAuthority(ports.table, stampedBy)
   const byRoot = settings.issuer === ROOT_NAME
   if (byRoot && !allowRootIssuer)
     throw new ServiceError("ROOT_ISSUER_REFUSED", `profile ${name} would sign right below the root`)

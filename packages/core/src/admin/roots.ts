@@ -3,6 +3,7 @@ import { canonicalJson } from "@sealwright/formats/canonical-json"
 import { parseTrustBundle, type TrustBundle, trustBundleJson } from "@sealwright/formats/trust-bundle"
 import { ServiceError } from "../errors.ts"
 import { type Actor, auditWrite } from "../ledger/audit.ts"
+import { listOutsideAuthorities } from "../ledger/outside-authorities.ts"
 import { listIssuers, readDeployment, replaceDeployment } from "../ledger/trust.ts"
 import {
   newestTargets,
@@ -82,8 +83,9 @@ async function makeRoot(
 }
 
 /**
- * Takes a root out of the trust bundle: one of the deployment's own, or an outside authority's. It needs no word of the root itself, so a
- * compromised one can't prevent it (R17). What it certified counts no more for deployers who trust what the bundle has. Safe to repeat.
+ * Takes a root out of the trust bundle: one of the deployment's own, of an outside CA, or of an outside timestamp authority. It needs no word of the root itself, so a
+ * compromised one can't prevent it (R17). What it certified counts no more for deployers who trust what the bundle has. Safe to repeat; a
+ * timestamp root is then unknown.
  * @param thumbprint lower-case hex SHA-256 of its certificate
  * @throws ServiceError CERTIFICATE_UNKNOWN, ROOT_IN_USE while it certifies new issuers, or one below it signs or stands by, CONTENTION
  */
@@ -94,8 +96,8 @@ export async function retireRoot(ports: AdminPorts, thumbprint: string, actor: A
     const former = deployment.formerRoots.find(({ certificate }) => matches(certificate))
     if (former?.state === "retired") return deployment
     const { trustBundle } = await newestTargets(ports.table)
-    const { roots, externalRoots } = parseTrustBundle(trustBundle)
-    const certificate = [...roots, ...externalRoots].find(matches)
+    const { roots, externalRoots, timestampRoots = [] } = parseTrustBundle(trustBundle)
+    const certificate = [...roots, ...externalRoots, ...timestampRoots].find(matches)
     if (certificate === undefined) {
       if (await wasOutside(ports, matches)) return deployment
       throw new ServiceError("CERTIFICATE_UNKNOWN", `the trust bundle has no root ${thumbprint}`)
@@ -106,6 +108,7 @@ export async function retireRoot(ports: AdminPorts, thumbprint: string, actor: A
       ...bundle,
       roots: left(bundle.roots),
       externalRoots: left(bundle.externalRoots),
+      timestampRoots: left(bundle.timestampRoots ?? []),
     }))
     const formerRoots = deployment.formerRoots.map((root) =>
       root === former ? { ...root, state: "retired" as const } : root,
@@ -132,6 +135,10 @@ async function requireUnused(ports: AdminPorts, deployment: Deployment, root: Ui
     ({ state, chain, certificate }) =>
       (state === "active" || state === "standby") && bytesEqual(chain.at(-1) ?? certificate, root),
   )
+  const stamping = (await listOutsideAuthorities(ports.table)).find(({ roots }) =>
+    roots.some((one) => bytesEqual(one, root)),
+  )
+  if (stamping !== undefined) throw new ServiceError("ROOT_IN_USE", `outside authority ${stamping.name} has it`)
   if (below !== undefined)
     throw new ServiceError("ROOT_IN_USE", `issuer ${below.name}, generation ${below.generation}, stands below it`)
 }

@@ -4,6 +4,7 @@ import { keys } from "../ledger/keys.ts"
 import { listProfiles } from "../ledger/trust.ts"
 import { type Issuer, isWrappedIssuer, type Profile } from "../model.ts"
 import type { KeyReference, KeyWrapper, Table, WrappedPurpose } from "../ports.ts"
+import { isStamped } from "../sign/rules.ts"
 
 export interface WrapPorts {
   readonly table: Table
@@ -50,7 +51,7 @@ function sameScheme(key: KeyReference, name: string, scheme: KeyReference["schem
 export function requireFitBelow(issuer: Issuer, profile: Pick<Profile, "timestamp" | "keyMode">, name: string): void {
   if (!isWrappedIssuer(issuer)) return
   if (profile.keyMode === "held") throw new ServiceError("HELD_BELOW_WRAPPED", `profile ${name}, issuer ${issuer.name}`)
-  if (profile.timestamp !== "own")
+  if (!isStamped(profile.timestamp))
     throw new ServiceError("ISSUER_DEMANDS_TIMESTAMPS", `profile ${name}, issuer ${issuer.name}`)
 }
 
@@ -62,7 +63,7 @@ export function requireFitBelow(issuer: Issuer, profile: Pick<Profile, "timestam
 export async function requireStampedProfiles(table: Table, issuer: string): Promise<void> {
   for (const profile of await listProfiles(table)) {
     const concerned = profile.issuer === issuer && profile.keyMode !== "held" && profile.state !== "revoked"
-    if (concerned && profile.timestamp !== "own")
+    if (concerned && !isStamped(profile.timestamp))
       throw new ServiceError("ISSUER_DEMANDS_TIMESTAMPS", `profile ${profile.name} of issuer ${issuer} has none`)
   }
 }

@@ -12,6 +12,8 @@ export const keys = {
   timestampAuthority: (generation: number): Key => ({ pk: "timestamp-authorities", sk: padNumber(generation) }),
   /** of the CA key with this id */
   ocspResponder: (issuerKeyId: string): Key => ({ pk: "ocsp-responders", sk: issuerKeyId }),
+  /** a timestamp authority of somebody else */
+  outsideAuthority: (name: string): Key => ({ pk: "outside-authorities", sk: name }),
   /** an issuer whose key waits for a certificate of an outside authority */
   pendingIssuer: (name: string): Key => ({ pk: "pending-issuers", sk: name }),
   /** a wrapped key by its name, put down before anything certifies it */

@@ -3,6 +3,7 @@ import type { JsonObject } from "@sealwright/formats/strict-json"
 import type { TrustBundle } from "@sealwright/formats/trust-bundle"
 import { crlUrl } from "../admin/certificates.ts"
 import { type Deployment, type Issuer, isWrappedIssuer, type Profile } from "../model.ts"
+import { isStamped, outsideAuthorityOf } from "../sign/rules.ts"
 import type { Snapshot } from "./snapshot.ts"
 
 const NOTATION_TREE_TYPE = "application/vnd.sealwright.notation-tree.v1+json"
@@ -27,6 +28,7 @@ export function notationTree(snapshot: Snapshot, bundle: TrustBundle, ownRoots: 
     name: externalStore(name),
     certificates: [...certificates],
   }))
+  const timestampStores = timestampStoresOf(snapshot, bundle)
   const wrapped = issuers.some(isWrappedIssuer)
   const believed = wrapped ? believedIssuers(issuers, bundle) : []
   if (believed.length > 0) externalStores.push({ type: STORE_TYPE, name: ISSUERS_STORE, certificates: believed })
@@ -36,9 +38,7 @@ export function notationTree(snapshot: Snapshot, bundle: TrustBundle, ownRoots: 
     trustPolicy: trustPolicy(snapshot, new Set(roots.keys()), wrapped),
     trustStore: { type: wrapped ? "ca" : STORE_TYPE, name: TRUST_STORE, certificates: bundle.roots.map(base64Encode) },
     ...(externalStores.length > 0 && { externalStores }),
-    ...(snapshot.profiles.some(isStamped) && {
-      timestampStore: { name: TRUST_STORE, certificates: bundle.roots.map(base64Encode) },
-    }),
+    ...(timestampStores.length > 0 && { timestampStores }),
     crls: [...new Set([...ownRoots, ...issuers].map(({ issuerKeyId }) => issuerKeyId))].map((issuerKeyId) => ({
       url: crlUrl(deployment.crlHost, issuerKeyId),
       target: `lists/${issuerKeyId}.crl`,
@@ -59,8 +59,27 @@ function externalStore(issuer: string): string {
   return `${TRUST_STORE}-issuer-${issuer}`
 }
 
-function isStamped({ timestamp }: Profile): boolean {
-  return timestamp === "own"
+/** The authorities that profiles are stamped by, each with those of its roots that the trust bundle has. */
+function timestampStoresOf({ profiles, outside }: Snapshot, bundle: TrustBundle) {
+  const trusted = new Set((bundle.timestampRoots ?? []).map(base64Encode))
+  const stores = new Set(profiles.flatMap(timestampStoreOf))
+  return [
+    { name: TRUST_STORE, certificates: bundle.roots.map(base64Encode) },
+    ...outside.map(({ name, roots }) => ({
+      name: outsideStore(name),
+      certificates: roots.map(base64Encode).filter((root) => trusted.has(root)),
+    })),
+  ].filter(({ name, certificates }) => stores.has(name) && certificates.length > 0)
+}
+
+function timestampStoreOf({ timestamp }: Profile): string[] {
+  const outside = outsideAuthorityOf(timestamp)
+  if (outside !== undefined) return [outsideStore(outside)]
+  return isStamped(timestamp) ? [TRUST_STORE] : []
+}
+
+function outsideStore(authority: string): string {
+  return `${TRUST_STORE}-outside-${authority}`
 }
 
 /**
@@ -81,7 +100,8 @@ function trustPolicy(
     })
   const stores = new Map(profiles.map((profile) => [profile.name, storesOf(profile)]))
   const namesOf = (signers: readonly string[]) => [...new Set(signers.flatMap((profile) => stores.get(profile) ?? []))]
-  const stamped = new Set(profiles.filter(isStamped).map(({ name }) => name))
+  const stamping = new Map(profiles.map((profile) => [profile.name, timestampStoreOf(profile)]))
+  const isPlain = (profile: string) => stamping.get(profile)?.length === 0
   const byRepository = new Map<string, string[]>()
   for (const profile of profiles) {
     if (profile.state === "revoked" || stores.get(profile.name)?.length === 0) continue
@@ -104,8 +124,9 @@ function trustPolicy(
       registryScopes: repositories,
       signatureVerification: { level: "strict" },
       trustStores: trustStores(
-        namesOf(signers.filter((profile) => !stamped.has(profile))),
-        namesOf(signers.filter((profile) => stamped.has(profile))),
+        namesOf(signers.filter(isPlain)),
+        namesOf(signers.filter((profile) => !isPlain(profile))),
+        [...new Set(signers.flatMap((profile) => stamping.get(profile) ?? []))],
         wrapped,
       ),
       trustedIdentities: signers.map((profile) => identity(deployment, profile)),
@@ -118,12 +139,16 @@ function trustPolicy(
  * no `notary.x509` signature without a token.
  * @param plain stores of the profiles without timestamps
  * @param stamped stores of those with
+ * @param stamping stores of the authorities that stamp them
  */
-function trustStores(plain: readonly string[], stamped: readonly string[], wrapped: boolean): string[] {
+function trustStores(
+  plain: readonly string[],
+  stamped: readonly string[],
+  stamping: readonly string[],
+  wrapped: boolean,
+): string[] {
   const authorities = plain.map((name) => `${STORE_TYPE}:${wrapped && name === TRUST_STORE ? ISSUERS_STORE : name}`)
-  return stamped.length === 0
-    ? authorities
-    : [...authorities, ...stamped.map((name) => `ca:${name}`), `tsa:${TRUST_STORE}`]
+  return [...authorities, ...stamped.map((name) => `ca:${name}`), ...stamping.map((name) => `tsa:${name}`)]
 }
 
 /** A distinguished name as notation reads it (RFC 4514 with its own order of attributes left to the reader). */

@@ -1,10 +1,11 @@
 import { Attributes } from "../ledger/attributes.ts"
 import { queryAll } from "../ledger/keys.ts"
 import { nextNumber, settledVoids, unsettledLeases } from "../ledger/leases.ts"
+import { listOutsideAuthorities } from "../ledger/outside-authorities.ts"
 import { listRevocations } from "../ledger/revocations.ts"
 import { listIssuers, listProfiles, readDeployment } from "../ledger/trust.ts"
 import { newestTargets, type TargetsDocument, tufDocuments } from "../ledger/tuf-documents.ts"
-import type { Allowance, Deployment, Issuer, Profile, Revocation } from "../model.ts"
+import type { Allowance, Deployment, Issuer, OutsideAuthority, Profile, Revocation } from "../model.ts"
 import type { Table } from "../ports.ts"
 import { type CoveredSignature, coveredSignatures } from "./expand.ts"
 
@@ -24,6 +25,8 @@ export interface Snapshot {
     { readonly coveredBelow: number; readonly void: readonly (readonly [number, number])[] }
   >
   readonly allowances: readonly Allowance[]
+  /** timestamp authorities of others */
+  readonly outside: readonly OutsideAuthority[]
   /** version of the newest TUF root */
   readonly tufRoot: number
   readonly targets: TargetsDocument
@@ -50,6 +53,7 @@ export async function takeSnapshot(table: Table, epoch: number, date: Date): Pro
     covered,
     numbers: await readNumbers(table, issuers),
     allowances,
+    outside: await listOutsideAuthorities(table),
     tufRoot: (await tufDocuments(table, "root")).length,
     targets: await newestTargets(table),
   }

@@ -12,7 +12,7 @@ import { rootsOf } from "../ledger/trust.ts"
 import type { Envelope, KeyMode } from "../model.ts"
 import type { Digest, KeyReference, MakeEphemeralKey, RunStep, SigningKeys } from "../ports.ts"
 import type { Grant, Standing } from "./leases.ts"
-import { leafStart, planLeafEnd, type SubjectRequest } from "./rules.ts"
+import { isStamped, leafStart, planLeafEnd, type SubjectRequest } from "./rules.ts"
 import { type StampPorts, stampSignature } from "./timestamp.ts"
 
 const SIGNING_AGENT = "sealwright/0.1.0"
@@ -79,7 +79,7 @@ export function createSignatureMaker(own: EnvelopePorts): MakeSignature {
   return async (grant, number, subject, signedAt, expiresAt) => {
     const { standing } = grant
     const { issuer, profile } = standing
-    const stamped = profile.timestamp === "own"
+    const stamped = isStamped(profile.timestamp)
     return await lenderOf(standing)(grant, number, signedAt, async (leaf) => {
       const unsigned = unsignedEnvelope({
         scheme: leaf.key.scheme,
@@ -200,7 +200,7 @@ function heldLeaf(ports: EnvelopePorts, standing: Standing): LendLeaf {
 /** No signature of such a profile leaves without its token. */
 function timestampOf(
   ports: EnvelopePorts & { readonly cache: ChainCache },
-  { deployment, issuer }: Standing,
+  { deployment, issuer, outside }: Standing,
   leaf: Leaf,
   signature: Uint8Array,
 ): Promise<Uint8Array> {
@@ -208,8 +208,11 @@ function timestampOf(
   const { hash } = schemeRow(scheme)
   if (hash === undefined) throw new ServiceError("KEY_NOT_USABLE", `no timestamps over ${scheme}`)
   const issuing = ports.cache.certificate(base64Encode(issuer.certificate))
-  const roots = rootsOf(deployment).map((root) => root.certificate)
-  return stampSignature(ports, roots, hash, rawSignature(scheme, signature), [leaf, issuing])
+  const authority =
+    outside === undefined
+      ? { ask: ports.timestamper, roots: rootsOf(deployment).map((root) => root.certificate) }
+      : { ask: ports.outsideTimestampers(outside.name), roots: outside.roots }
+  return stampSignature(ports, authority, hash, rawSignature(scheme, signature), [leaf, issuing])
 }
 
 /** The issuer signed the certificate, and it is for the key that was meant. */

@@ -6,6 +6,7 @@ import type {
   Clock,
   Digest,
   MakeEphemeralKey,
+  OutsideTimestampers,
   RandomBytes,
   RunStep,
   SigningKeys,
@@ -34,6 +35,7 @@ export interface SignPorts {
   readonly keys: SigningKeys
   readonly makeEphemeralKey: MakeEphemeralKey
   readonly timestamper: Timestamper
+  readonly outsideTimestampers: OutsideTimestampers
   readonly clock: Clock
   readonly random: RandomBytes
   readonly digest: Digest

@@ -1,8 +1,9 @@
 import { takeLease } from "../ledger/leases.ts"
+import { readOutsideAuthority } from "../ledger/outside-authorities.ts"
 import { readDeployment, readIssuerOf, readProfile } from "../ledger/trust.ts"
-import type { Deployment, Issuer, Lease, Profile } from "../model.ts"
+import type { Deployment, Issuer, Lease, OutsideAuthority, Profile } from "../model.ts"
 import type { Clock, RandomBytes, Table } from "../ports.ts"
-import { LEASE_LIFETIME_SEC, nextLeaseSize } from "./rules.ts"
+import { LEASE_LIFETIME_SEC, nextLeaseSize, outsideAuthorityOf } from "./rules.ts"
 
 /** A lease is left alone this long before its end, so that a record in flight still finds it open. */
 const LEASE_MARGIN_MS = 5_000
@@ -13,6 +14,8 @@ export interface Standing {
   readonly deployment: Deployment
   readonly profile: Profile
   readonly issuer: Issuer
+  /** who stamps, when it is not the deployment's own authority */
+  readonly outside: OutsideAuthority | undefined
 }
 
 export interface Grant {
@@ -56,12 +59,15 @@ export function createLeasePool(ports: {
     const deployment = await readDeployment(table)
     const profile = await readProfile(table, name)
     const issuer = await readIssuerOf(table, profile)
+    const outsideName = outsideAuthorityOf(profile.timestamp)
+    const outside = outsideName === undefined ? undefined : await readOutsideAuthority(table, outsideName)
     const same =
       known?.standing.profile.generation === profile.generation &&
       known.standing.issuer.issuerKeyId === issuer.issuerKeyId &&
-      known.standing.issuer.state === issuer.state
+      known.standing.issuer.state === issuer.state &&
+      known.standing.outside?.updatedAt.getTime() === outside?.updatedAt.getTime()
     if (known !== undefined && same) return known.standing
-    const next = { deployment, profile, issuer }
+    const next = { deployment, profile, issuer, outside }
     held.set(name, { standing: next, lease: undefined, handedOut: 0 })
     return next
   }

@@ -1,6 +1,6 @@
 import { parseReference } from "@sealwright/formats/oci-reference"
 import { ServiceError } from "../errors.ts"
-import { type Issuer, isWrappedIssuer, type Profile } from "../model.ts"
+import { type Issuer, isWrappedIssuer, type Profile, type TimestampMode } from "../model.ts"
 import { scopeCovers } from "../names.ts"
 
 /** One artifact to be signed, as the request names it. */
@@ -38,7 +38,7 @@ export function authorizeCaller(profile: Profile, principal: string): void {
 export function requireFitIssuer(issuer: Issuer, { name, keyMode, timestamp }: Profile): void {
   const fit = issuer.state === "active" || (issuer.state === "retired" && keyMode === "held")
   if (!fit) throw new ServiceError("ISSUER_NOT_ACTIVE", `issuer ${issuer.name} is ${issuer.state}`)
-  if (isWrappedIssuer(issuer) && timestamp !== "own")
+  if (isWrappedIssuer(issuer) && !isStamped(timestamp))
     throw new ServiceError("ISSUER_DEMANDS_TIMESTAMPS", `profile ${name}, issuer ${issuer.name}`)
 }
 
@@ -91,12 +91,24 @@ export function planLeafEnd(profile: Profile, issuer: Issuer, signedAt: Date): D
   return end
 }
 
+/** Whether every signature carries a token, whoever's: then it is of the scheme `notary.x509`. */
+export function isStamped(timestamp: TimestampMode): boolean {
+  return timestamp !== "none"
+}
+
+/** The name of the outside authority that stamps; undefined: the deployment's own does, or none. */
+export function outsideAuthorityOf(timestamp: TimestampMode): string | undefined {
+  return timestamp.startsWith(OUTSIDE) ? timestamp.slice(OUTSIDE.length) : undefined
+}
+
+const OUTSIDE = "outside:"
+
 /** How far the clocks of signer and timestamp authority may lie apart, the accuracy of tokens included. */
 export const CLOCK_MARGIN_MS = 60_000
 
 /** The first moment of a leaf: with a timestamp it reaches back, since the token's time less its accuracy must lie within. */
 export function leafStart(timestamp: Profile["timestamp"], signedAt: Date): Date {
-  return timestamp === "own" ? new Date(signedAt.getTime() - CLOCK_MARGIN_MS) : signedAt
+  return isStamped(timestamp) ? new Date(signedAt.getTime() - CLOCK_MARGIN_MS) : signedAt
 }
 
 /** Whole seconds, cut down: certificates and envelopes know no fractions. */

@@ -5,10 +5,12 @@ import { parseTimestampResponse, timestampRequest } from "@sealwright/formats/ti
 import type { ChainCache } from "@sealwright/verifier/chain-cache"
 import { type ProvenTime, verifyTimestampToken } from "@sealwright/verifier/timestamp"
 import { ServiceError } from "../errors.ts"
-import type { Digest, RandomBytes, RunStep, Timestamper } from "../ports.ts"
+import type { Digest, OutsideTimestampers, RandomBytes, RunStep, Timestamper } from "../ports.ts"
 
 export interface StampPorts {
+  /** the deployment's own authority */
   readonly timestamper: Timestamper
+  readonly outsideTimestampers: OutsideTimestampers
   readonly digest: Digest
   readonly random: RandomBytes
   readonly run: RunStep
@@ -19,15 +21,15 @@ export interface StampPorts {
 const NONCE_BYTES = 16
 
 /**
- * A token over a signature by the deployment's own authority, checked as a verifier will: for these bytes, for this request, below one of these roots, and within
- * the validity of what signed.
+ * A token over a signature, checked as a verifier will: for these bytes, for this request, below one of the authority's roots, and within the validity
+ * of what signed.
  * @param raw the signature as the envelope has it
  * @param certificates of the signature's chain that end: the token's time less and plus its accuracy must lie within each
  * @throws ServiceError TIMESTAMP_UNAVAILABLE when there is no token; SIGNATURE_SELF_CHECK_FAILED when there is one that proves nothing
  */
 export async function stampSignature(
-  ports: StampPorts,
-  roots: readonly Uint8Array[],
+  ports: Omit<StampPorts, "timestamper" | "outsideTimestampers">,
+  authority: { readonly ask: Timestamper; readonly roots: readonly Uint8Array[] },
   hash: HashName,
   raw: Uint8Array,
   certificates: readonly { readonly notBefore: Date; readonly notAfter: Date }[],
@@ -35,9 +37,9 @@ export async function stampSignature(
   const nonce = ports.random(NONCE_BYTES)
   nonce[0] = 0x40 | ((nonce[0] as number) & 0x3f)
   const query = timestampRequest({ hash, digest: ports.digest(hash, raw), nonce, certReq: true })
-  const token = tokenOf(await ports.timestamper.timestamp(query))
+  const token = tokenOf(await authority.ask.timestamp(query))
   const proven = ports.run(
-    verifyTimestampToken(token, raw, { trusted: roots, ...(ports.cache && { cache: ports.cache }) }),
+    verifyTimestampToken(token, raw, { trusted: authority.roots, ...(ports.cache && { cache: ports.cache }) }),
   )
   if (!proven.ok)
     throw new ServiceError("SIGNATURE_SELF_CHECK_FAILED", `the timestamp: ${proven.code} ${proven.detail}`)
