@@ -9,7 +9,17 @@ export interface ApiRoute<Name extends string = FunctionName> {
 }
 
 /** Functions that a stack always has. */
-export const FUNCTION_NAMES = ["sign", "records", "revoke", "admin", "publish", "crl", "timestamp", "batch"] as const
+export const FUNCTION_NAMES = [
+  "sign",
+  "records",
+  "revoke",
+  "admin",
+  "publish",
+  "crl",
+  "timestamp",
+  "relay",
+  "batch",
+] as const
 export type FunctionName = (typeof FUNCTION_NAMES)[number]
 
 /** A function that a stack has only when it is asked for. */
@@ -45,6 +55,7 @@ export const ROUTES: readonly ApiRoute[] = [
     "/v1/profiles",
     "/v1/profiles/{profile}",
     "/v1/timestamp-authority",
+    "/v1/outside-authorities",
     "/v1/publication",
     "/v1/status",
     "/v1/trees/notation",
@@ -62,7 +73,7 @@ export const ROUTES: readonly ApiRoute[] = [
   ...route("admin", "POST", "/v1/profiles/{profile}/rotation"),
   ...route("admin", "POST", "/v1/profiles/{profile}/suspend", "/v1/profiles/{profile}/resume"),
   ...route("admin", "PATCH", "/v1/profiles/{profile}"),
-  ...route("admin", "PUT", "/v1/profiles/{profile}/allowances"),
+  ...route("admin", "PUT", "/v1/profiles/{profile}/allowances", "/v1/outside-authorities/{authority}"),
   ...route("publish", "POST", "/v1/publications"),
   TIMESTAMP_ROUTE,
 ]

@@ -40,6 +40,7 @@ const TIMEOUT_SEC: Record<FunctionName | typeof OCSP_FUNCTION, number> = {
   publish: 60,
   crl: 60,
   timestamp: 29,
+  relay: 29,
   batch: 900,
   ocsp: 29,
 }
@@ -204,6 +205,7 @@ function environmentOf(
     SEALWRIGHT_CRL_FUNCTION: "crl",
     SEALWRIGHT_TIMESTAMP_FUNCTION: "timestamp",
     SEALWRIGHT_TIMESTAMP_POLICY: TIMESTAMP_POLICY,
+    SEALWRIGHT_RELAY_FUNCTION: "relay",
     SEALWRIGHT_BATCH_FUNCTION: "batch",
     SEALWRIGHT_BATCH_RATE: "500",
     SEALWRIGHT_WRAPPING: "issuer,timestamp",

@@ -23,6 +23,7 @@ import type { Deployment } from "@sealwright/core/model"
 import { ROOT_NAME } from "@sealwright/core/names"
 import { makeOcspResponders, renewOcspResponders } from "@sealwright/core/ocsp/responder"
 import { makeTimestampAuthority } from "@sealwright/core/timestamp/authority"
+import { setOutsideAuthority } from "@sealwright/core/timestamp/outside"
 import { runSync } from "@sealwright/verifier/node-crypto"
 import { type ApiEvent, bodyOf, callerOf, pathParameter } from "../http/event.ts"
 import { log } from "../http/log.ts"
@@ -37,16 +38,25 @@ import {
   issuerRotationSchema,
   issuerSchema,
   ocspResponderSchema,
+  outsideAuthoritySchema,
   profileChangeSchema,
   profileRotationSchema,
   profileSchema,
   rootRetirementSchema,
   rootRotationSchema,
+  slug,
   takeoverSchema,
   timestampAuthoritySchema,
 } from "../http/schemas.ts"
 import { readSettings, readTokenSettings, readWrapping } from "../http/settings.ts"
-import { deploymentView, issuerView, ocspResponderView, profileView, timestampAuthorityView } from "../http/views.ts"
+import {
+  deploymentView,
+  issuerView,
+  ocspResponderView,
+  outsideAuthorityView,
+  profileView,
+  timestampAuthorityView,
+} from "../http/views.ts"
 import { wake } from "../http/wake.ts"
 
 const settings = readSettings(process.env, "table", "stack", "keyPolicy", "publishFunction")
@@ -101,6 +111,15 @@ const routes: { readonly [routeKey: string]: Route } = {
     const wanted = { algorithm: undefined, generation: undefined, ...check(ocspResponderSchema, bodyOf(event)) }
     const made = await makeOcspResponders(ports, { issuer: pathParameter(event, "issuer"), ...wanted }, actor)
     return reply(200, { ocspResponders: made.map(ocspResponderView) })
+  },
+  "PUT /v1/outside-authorities/{authority}": async (event, actor) => {
+    const { url, roots } = check(outsideAuthoritySchema, bodyOf(event))
+    const wanted = {
+      name: check(slug, pathParameter(event, "authority")),
+      url,
+      roots: certificatesOf(roots, "OUTSIDE_AUTHORITY_MALFORMED"),
+    }
+    return reply(200, { outsideAuthority: outsideAuthorityView(await setOutsideAuthority(ports, wanted, actor)) })
   },
   "POST /v1/issuers/{issuer}/rotation": async (event, actor) => {
     const rotation = { name: pathParameter(event, "issuer"), ...check(issuerRotationSchema, bodyOf(event)) }

@@ -2,7 +2,7 @@ import { setTimeout as pause } from "node:timers/promises"
 import { openDynamoTable } from "@sealwright/adapters/dynamodb"
 import { clock, digest, randomBytes } from "@sealwright/adapters/platform"
 import { serviceKeys } from "@sealwright/adapters/service-keys"
-import { openTimestamper } from "@sealwright/adapters/timestamper"
+import { openOutsideTimestampers, openTimestamper } from "@sealwright/adapters/timestamper"
 import { openKmsAndWrappedKeys } from "@sealwright/adapters/wrapped-keys"
 import { pacedKeys } from "@sealwright/core/jobs/paced-keys"
 import { type WorkOutcome, type WorkPorts, workJobs } from "@sealwright/core/jobs/work"
@@ -18,7 +18,7 @@ const LANES = 6
 /** Before its time is up a worker begins nothing more, so that what is under way ends. */
 const REST_MS = 90_000
 
-const settings = readSettings(process.env, "table", "stack", "timestampFunction", "batchRate")
+const settings = readSettings(process.env, "table", "stack", "timestampFunction", "relayFunction", "batchRate")
 const table = openDynamoTable(settings.table)
 // The pace must see each throttled call, so the client repeats none.
 const home = serviceKeys(openKmsAndWrappedKeys(settings.stack, { maxAttempts: 1 }), readTokenSettings(process.env))
@@ -34,6 +34,7 @@ const ports: WorkPorts = {
   keys,
   makeEphemeralKey: home.makeEphemeralKey,
   timestamper: openTimestamper(settings.timestampFunction),
+  outsideTimestampers: openOutsideTimestampers(settings.relayFunction),
   run: runSync,
   pause: wait,
 }

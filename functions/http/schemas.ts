@@ -1,6 +1,6 @@
 import { ServiceError } from "@sealwright/core/errors"
 import { MAX_JOB_SUBJECTS } from "@sealwright/core/jobs/rules"
-import { CRL_REASONS, KEY_MODES, OCSP_ALGORITHMS, TIMESTAMP_MODES } from "@sealwright/core/model"
+import { CRL_REASONS, KEY_MODES, OCSP_ALGORITHMS, type TimestampMode } from "@sealwright/core/model"
 import { SLUG, ULID } from "@sealwright/core/names"
 import { MAX_FOREIGN_ENVELOPE_BYTES } from "@sealwright/core/records/foreign"
 import { MAX_SUBJECTS } from "@sealwright/core/sign/rules"
@@ -12,7 +12,7 @@ import * as v from "valibot"
 
 /** One schema a route (D14): requests are checked against it, and docs/openapi.json is generated from it. Unknown members are refused. */
 
-const slug = v.pipe(v.string(), v.maxLength(48), v.regex(SLUG))
+export const slug = v.pipe(v.string(), v.maxLength(48), v.regex(SLUG))
 const digest = v.pipe(v.string(), v.regex(/^(?:sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})$/))
 const reference = v.pipe(v.string(), v.minLength(3), v.maxLength(520))
 const principal = v.pipe(v.string(), v.maxLength(256))
@@ -140,6 +140,20 @@ const repositories = v.pipe(v.array(v.pipe(v.string(), v.maxLength(255))), v.max
 const expirySec = whole(60, 10 * 366 * 86_400)
 const leafLifetimeSec = whole(60, 86_400)
 
+/** `none`, `own`, or `outside:` and the name of an outside authority. */
+const timestampMode = v.pipe(
+  v.string(),
+  v.maxLength(60),
+  v.regex(/^(?:none|own|outside:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)$/),
+  v.transform((mode) => mode as TimestampMode),
+)
+
+/** @see setOutsideAuthority: `roots` are PEM blocks */
+export const outsideAuthoritySchema = v.strictObject({
+  url: v.pipe(v.string(), v.minLength(10), v.maxLength(2048)),
+  roots: v.pipe(v.string(), v.maxLength(65_536)),
+})
+
 export const profileSchema = v.strictObject({
   name: slug,
   issuer: slug,
@@ -151,7 +165,7 @@ export const profileSchema = v.strictObject({
   leafLifetimeSec: v.optional(leafLifetimeSec, 600),
   allowList: v.optional(v.boolean(), false),
   allowRootIssuer: v.optional(v.boolean(), false),
-  timestamp: v.optional(v.picklist(TIMESTAMP_MODES), "none"),
+  timestamp: v.optional(timestampMode, "none"),
 })
 
 export const profileChangeSchema = v.strictObject({
@@ -198,13 +212,16 @@ export function check<const Schema extends v.GenericSchema>(schema: Schema, valu
   throw new ServiceError(code, `${path}: ${issue.message}`)
 }
 
-/** @throws ServiceError ISSUER_CHAIN_MALFORMED for text that is not PEM of certificates alone */
-export function certificatesOf(text: string): readonly Uint8Array[] {
+/** @throws ServiceError with this code for text that is not PEM of certificates alone */
+export function certificatesOf(
+  text: string,
+  code: "ISSUER_CHAIN_MALFORMED" | "OUTSIDE_AUTHORITY_MALFORMED" = "ISSUER_CHAIN_MALFORMED",
+): readonly Uint8Array[] {
   try {
     return pemDecodeAll("CERTIFICATE", text)
   } catch (error) {
     if (!(error instanceof FormatError)) throw error
-    throw new ServiceError("ISSUER_CHAIN_MALFORMED", error.message, { cause: error })
+    throw new ServiceError(code, error.message, { cause: error })
   }
 }
 

@@ -10,6 +10,7 @@ export interface Settings {
   readonly publishFunction: string
   readonly crlFunction: string
   readonly timestampFunction: string
+  readonly relayFunction: string
   readonly batchFunction: string
   /** key operations a second that batches may use, in digits */
   readonly batchRate: string
@@ -26,6 +27,7 @@ const VARIABLES = {
   publishFunction: "SEALWRIGHT_PUBLISH_FUNCTION",
   crlFunction: "SEALWRIGHT_CRL_FUNCTION",
   timestampFunction: "SEALWRIGHT_TIMESTAMP_FUNCTION",
+  relayFunction: "SEALWRIGHT_RELAY_FUNCTION",
   batchFunction: "SEALWRIGHT_BATCH_FUNCTION",
   batchRate: "SEALWRIGHT_BATCH_RATE",
   keyPolicy: "SEALWRIGHT_KEY_POLICY",

@@ -5,6 +5,7 @@ import type {
   ForeignSignature,
   Issuer,
   OcspResponder,
+  OutsideAuthority,
   PendingIssuer,
   Profile,
   Revocation,
@@ -137,6 +138,10 @@ export function ocspResponderView(responder: OcspResponder) {
     notBefore: formatTime(responder.notBefore),
     notAfter: formatTime(responder.notAfter),
   }
+}
+
+export function outsideAuthorityView({ name, url, roots, updatedAt }: OutsideAuthority) {
+  return { name, url, roots: roots.map((der) => pemEncode("CERTIFICATE", der)), updatedAt: formatTime(updatedAt) }
 }
 
 /** @param rootMetadata the first TUF root, for deployers to pin */

@@ -9,6 +9,7 @@ import { auditOfDay } from "@sealwright/core/ledger/audit"
 import { foreignSignaturesOf } from "@sealwright/core/ledger/foreign"
 import { jobsOfProfile } from "@sealwright/core/ledger/jobs"
 import { listOcspResponders } from "@sealwright/core/ledger/ocsp-responders"
+import { listOutsideAuthorities } from "@sealwright/core/ledger/outside-authorities"
 import { readHead } from "@sealwright/core/ledger/publication"
 import { findRecord, recordsOfProfile, signaturesOfArtifact } from "@sealwright/core/ledger/records"
 import { findRevocation, listRevocations } from "@sealwright/core/ledger/revocations"
@@ -43,6 +44,7 @@ import {
   issuerView,
   jobView,
   ocspResponderView,
+  outsideAuthorityView,
   profileView,
   revocationView,
   signatureView,
@@ -152,6 +154,8 @@ const routes: { readonly [routeKey: string]: Route } = {
   "GET /v1/profiles": async () => reply(200, { profiles: (await listProfiles(table)).map(profileView) }),
   "GET /v1/profiles/{profile}": async (event) =>
     reply(200, { profile: profileView(await readProfile(table, pathParameter(event, "profile"))) }),
+  "GET /v1/outside-authorities": async () =>
+    reply(200, { outsideAuthorities: (await listOutsideAuthorities(table)).map(outsideAuthorityView) }),
   "GET /v1/timestamp-authority": async () => {
     const newest = (await listTimestampAuthorities(table)).findLast(({ state }) => state === "active")
     if (newest === undefined) throw new ServiceError("TIMESTAMP_AUTHORITY_MISSING", "no timestamp authority is active")

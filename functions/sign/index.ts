@@ -3,7 +3,7 @@ import { openDynamoTable } from "@sealwright/adapters/dynamodb"
 import type { Invoke } from "@sealwright/adapters/lambda"
 import { clock, digest, randomBytes } from "@sealwright/adapters/platform"
 import { serviceKeys } from "@sealwright/adapters/service-keys"
-import { openTimestamper } from "@sealwright/adapters/timestamper"
+import { openOutsideTimestampers, openTimestamper } from "@sealwright/adapters/timestamper"
 import { openKmsAndWrappedKeys } from "@sealwright/adapters/wrapped-keys"
 import { ServiceError } from "@sealwright/core/errors"
 import { acceptJob, cancelJob } from "@sealwright/core/jobs/accept"
@@ -28,7 +28,7 @@ import { readSettings, readTokenSettings } from "../http/settings.ts"
 import { jobView, signatureView } from "../http/views.ts"
 import { wake } from "../http/wake.ts"
 
-const settings = readSettings(process.env, "table", "stack", "timestampFunction", "batchFunction")
+const settings = readSettings(process.env, "table", "stack", "timestampFunction", "relayFunction", "batchFunction")
 const table = openDynamoTable(settings.table)
 const ports = {
   table,
@@ -37,6 +37,7 @@ const ports = {
   digest,
   ...serviceKeys(openKmsAndWrappedKeys(settings.stack), readTokenSettings(process.env)),
   timestamper: openTimestamper(settings.timestampFunction),
+  outsideTimestampers: openOutsideTimestampers(settings.relayFunction),
   run: runSync,
 }
 const sign = createSigner(ports)

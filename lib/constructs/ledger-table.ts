@@ -39,9 +39,9 @@ export class LedgerTable extends Construct {
     )
   }
 
-  /** Deletes of items below one partition key alone. */
-  grantDeleteIn(grantee: ServiceFunction, partition: string): void {
-    grantee.allow(["dynamodb:DeleteItem"], [this.table.tableArn], {
+  /** One action on items below one partition key alone. */
+  grantIn(grantee: ServiceFunction, partition: string, action: TableAction): void {
+    grantee.allow([`dynamodb:${action}`], [this.table.tableArn], {
       conditions: {
         "ForAllValues:StringEquals": { "dynamodb:LeadingKeys": [partition] },
         Null: { "dynamodb:LeadingKeys": "false" },

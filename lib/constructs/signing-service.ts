@@ -163,6 +163,7 @@ export class SigningService extends Construct {
         hsm,
       }),
       timestamp: make("Timestamp", { ...short, name: "timestamp", description: "Sealwright: timestamp authority" }),
+      relay: make("Relay", { ...short, name: "relay", description: "Sealwright: asks outside timestamp authorities" }),
       batch: make("Batch", {
         name: "batch",
         description: "Sealwright: signs batch jobs",
@@ -191,10 +192,10 @@ export class SigningService extends Construct {
 
   /** Who may do what (D13). No one of these roles both signs artifacts and publishes. */
   #grant(wrapped: readonly WrappedPurpose[]): void {
-    const { sign, records, revoke, admin, publish, crl, timestamp, batch } = this.functions
+    const { sign, records, revoke, admin, publish, crl, timestamp, relay, batch } = this.functions
     const write = ["GetItem", "Query", "PutItem", "UpdateItem", "ConditionCheckItem"] as const
     for (const signer of [sign, batch]) this.ledger.grant(signer, ...write)
-    this.ledger.grantDeleteIn(batch, "open-jobs")
+    this.ledger.grantIn(batch, "open-jobs", "DeleteItem")
     this.ledger.grant(records, "GetItem", "Query", "PutItem")
     this.ledger.grantQueryIndex(records)
     this.ledger.grant(revoke, ...write, "DeleteItem")
@@ -202,6 +203,7 @@ export class SigningService extends Construct {
     this.ledger.grant(publish, ...write, "DeleteItem")
     this.ledger.grant(crl, ...write)
     this.ledger.grant(timestamp, "Query")
+    this.ledger.grantIn(relay, "outside-authorities", "GetItem")
 
     this.keys.grantCreate(admin, this.ocsp ? [] : ["ocsp"], wrapped)
     for (const kind of wrapped) {
@@ -219,7 +221,7 @@ export class SigningService extends Construct {
     for (const caller of [revoke, admin]) grantInvoke(caller, publish)
     grantInvoke(publish, crl)
     // The right to ask, not the key: who signs can't date back.
-    for (const signer of [sign, batch]) grantInvoke(signer, timestamp)
+    for (const signer of [sign, batch]) for (const asked of [timestamp, relay]) grantInvoke(signer, asked)
     grantInvoke(sign, batch)
   }
 
@@ -257,7 +259,7 @@ export class SigningService extends Construct {
 
   /** Each function knows what it uses, and no more. */
   #configure(name: string, timestampPolicy: string, wrapped: readonly WrappedPurpose[]): void {
-    const { sign, records, revoke, admin, publish, crl, timestamp, batch } = this.functions
+    const { sign, records, revoke, admin, publish, crl, timestamp, relay, batch } = this.functions
     const set = (variable: string, value: string, ...functions: readonly ServiceFunction[]) => {
       for (const { function: lambda } of functions) lambda.addEnvironment(variable, value)
     }
@@ -273,6 +275,7 @@ export class SigningService extends Construct {
       crl,
       timestamp,
       batch,
+      relay,
       ...ocsp,
     )
     set("SEALWRIGHT_BUCKET", this.publication.bucket.bucketName, records, publish, crl, ...ocsp)
@@ -285,6 +288,7 @@ export class SigningService extends Construct {
     if (wrapped.length > 0) set("SEALWRIGHT_WRAPPING", wrapped.join(","), admin)
     set("SEALWRIGHT_TIMESTAMP_FUNCTION", timestamp.function.functionName, sign, batch)
     set("SEALWRIGHT_TIMESTAMP_POLICY", timestampPolicy, timestamp)
+    set("SEALWRIGHT_RELAY_FUNCTION", relay.function.functionName, sign, batch)
   }
 
   #configureBatches(rate: number): void {

@@ -23,6 +23,7 @@ const LIMITS: Record<FunctionName | typeof OCSP_FUNCTION, number> = {
   publish: 530_000,
   crl: 530_000,
   timestamp: 300_000,
+  relay: 290_000,
   batch: 400_000,
   ocsp: 500_000,
 }

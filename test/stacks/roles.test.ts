@@ -49,6 +49,7 @@ describe("roles of the functions (D13, M15)", () => {
       publish: [...writeAndDelete, "kms:Sign", wake, "s3:GetObject", "s3:ListBucket", "s3:PutObject"],
       crl: [...write, "kms:Sign", "s3:PutObject"],
       timestamp: [...table("Query"), "kms:Sign"],
+      relay: table("GetItem"),
       batch: [...writeAndDelete, "kms:Sign", wake],
     })
   })
@@ -157,16 +158,19 @@ describe("roles of the functions (D13, M15)", () => {
     )
   })
 
-  test("batch deletes marks of open jobs and nothing else", () => {
-    const deletes = allowed("batch", "dynamodb:DeleteItem")
-    expect(deletes).toHaveLength(1)
-    expect(deletes[0]?.Condition).toEqual({
-      "ForAllValues:StringEquals": { "dynamodb:LeadingKeys": ["open-jobs"] },
+  test.each([
+    ["batch deletes marks of open jobs", "batch", "DeleteItem", "open-jobs"],
+    ["relay reads addresses of outside authorities", "relay", "GetItem", "outside-authorities"],
+  ] as const)("%s and nothing else", (_what, name, action, partition) => {
+    const rights = allowed(name, `dynamodb:${action}`)
+    expect(rights).toHaveLength(1)
+    expect(rights[0]?.Condition).toEqual({
+      "ForAllValues:StringEquals": { "dynamodb:LeadingKeys": [partition] },
       Null: { "dynamodb:LeadingKeys": "false" },
     })
   })
 
-  test("revoke and admin wake publish, sign wakes batch, publish asks crl, sign and batch ask timestamp, and no one else calls anyone", () => {
+  test("revoke and admin wake publish, sign wakes batch, publish asks crl, sign and batch ask timestamp and relay, and no one else calls anyone", () => {
     const calls = FUNCTION_NAMES.flatMap((name) =>
       allowed(name, "lambda:InvokeFunction").flatMap(({ Resource }) =>
         listOf(Resource).map((arn) => `${name} -> ${functionName(arn.split(":").at(-1) as string)}`),
@@ -174,10 +178,12 @@ describe("roles of the functions (D13, M15)", () => {
     )
     expect(calls.sort()).toEqual([
       "admin -> publish",
+      "batch -> relay",
       "batch -> timestamp",
       "publish -> crl",
       "revoke -> publish",
       "sign -> batch",
+      "sign -> relay",
       "sign -> timestamp",
     ])
   })

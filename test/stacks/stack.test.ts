@@ -285,6 +285,7 @@ describe("functions", () => {
       publish: 300,
       crl: 120,
       timestamp: 29,
+      relay: 29,
       batch: 900,
     })
   })
@@ -299,14 +300,15 @@ describe("functions", () => {
       ]),
     )
     expect(variables).toEqual({
-      sign: ["BATCH_FUNCTION", "STACK", "TABLE", "TIMESTAMP_FUNCTION"],
+      sign: ["BATCH_FUNCTION", "RELAY_FUNCTION", "STACK", "TABLE", "TIMESTAMP_FUNCTION"],
       records: ["BUCKET", "TABLE"],
       revoke: ["PUBLISH_FUNCTION", "TABLE"],
       admin: ["KEY_POLICY", "PUBLISH_FUNCTION", "STACK", "TABLE"],
       publish: ["BUCKET", "CRL_FUNCTION", "STACK", "TABLE"],
       crl: ["BUCKET", "STACK", "TABLE"],
       timestamp: ["STACK", "TABLE", "TIMESTAMP_POLICY"],
-      batch: ["BATCH_RATE", "STACK", "TABLE", "TIMESTAMP_FUNCTION"],
+      relay: ["TABLE"],
+      batch: ["BATCH_RATE", "RELAY_FUNCTION", "STACK", "TABLE", "TIMESTAMP_FUNCTION"],
     })
   })
 
@@ -470,6 +472,7 @@ describe("policies for people and pipelines (D14)", () => {
       "POST/v1/root/retirement",
       "POST/v1/root/rotation",
       "POST/v1/timestamp-authority",
+      "PUT/v1/outside-authorities/*",
       "PUT/v1/profiles/*/allowances",
     ])
     expect(paths("Timestamps")).toEqual(["POST/v1/timestamp"])
