@@ -8,6 +8,7 @@ import {
   issuerRotationSchema,
   issuerSchema,
   ocspResponderSchema,
+  outsideAuthoritySchema,
   profileChangeSchema,
   profileRotationSchema,
   profileSchema,
@@ -38,6 +39,7 @@ const BODIES: { readonly [routeKey: string]: GenericSchema } = {
   "POST /v1/issuers/{issuer}/ocsp-responder": ocspResponderSchema,
   "PATCH /v1/profiles/{profile}": profileChangeSchema,
   "PUT /v1/profiles/{profile}/allowances": allowancesSchema,
+  "PUT /v1/outside-authorities/{authority}": outsideAuthoritySchema,
 }
 
 const DER = { type: "string", contentMediaType: "application/octet-stream", description: "DER" }

@@ -125,7 +125,7 @@ export const COMPONENTS = {
       expirySec: whole,
       leafLifetimeSec: whole,
       allowList: flag,
-      timestamp: { enum: ["none", "own"] },
+      timestamp: { ...text, description: "`none`, `own`, or `outside:` and the name of an outside authority" },
       state: { enum: ["active", "suspended", "revoked"] },
       generation: { ...whole, description: "rises with every change" },
       certificate: { ...pem, description: "of the held key, PEM" },
@@ -154,6 +154,12 @@ export const COMPONENTS = {
     certificate: pem,
     notBefore: time,
     notAfter: time,
+  }),
+  OutsideAuthority: object({
+    name: text,
+    url: { ...text, description: "where it is asked (RFC 3161 over http or https)" },
+    roots: { type: "array", items: pem, description: "self-signed" },
+    updatedAt: time,
   }),
   Deployment: object({
     country: text,
@@ -434,6 +440,14 @@ export const ANSWERS: { readonly [routeKey: string]: Answer } = {
   "GET /v1/timestamp-authority": {
     summary: "The authority that signs timestamps now",
     status: { 200: timestampAuthority },
+  },
+  "PUT /v1/outside-authorities/{authority}": {
+    summary: "Name an outside timestamp authority, or change its address or roots; safe to repeat",
+    status: { 200: object({ outsideAuthority: ref("OutsideAuthority") }) },
+  },
+  "GET /v1/outside-authorities": {
+    summary: "Outside timestamp authorities",
+    status: { 200: object({ outsideAuthorities: { type: "array", items: ref("OutsideAuthority") } }) },
   },
   "POST /v1/timestamp": {
     summary:
