@@ -1,6 +1,6 @@
 import middy from "@middy/core"
 import { openDynamoTable } from "@sealwright/adapters/dynamodb"
-import type { Invoke } from "@sealwright/adapters/lambda"
+import { type Invoke, openInvoke } from "@sealwright/adapters/lambda"
 import { clock, digest, randomBytes } from "@sealwright/adapters/platform"
 import { serviceKeys } from "@sealwright/adapters/service-keys"
 import { openOutsideTimestampers, openTimestamper } from "@sealwright/adapters/timestamper"
@@ -101,10 +101,9 @@ async function cancel(event: ApiEvent, caller: Actor): Promise<Reply> {
   return reply(200, { job: jobView(job, clock()) })
 }
 
-/** The client is loaded with the first job, as it is with the first timestamp. */
+/** The client is made with the first job, as it is with the first timestamp. */
 async function wakeBatch({ finishedAt }: Job): Promise<void> {
   if (finishedAt !== undefined) return
-  const { openInvoke } = await import("@sealwright/adapters/lambda")
   invoke ??= openInvoke()
   await wake(invoke, settings.batchFunction)
 }

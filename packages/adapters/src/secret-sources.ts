@@ -20,7 +20,7 @@ export interface SecretPlaces {
   readonly terminal: Terminal
   /** shows the question, never the answer */
   readonly show: (text: string) => void
-  /** @param id name or ARN of a secret of AWS Secrets Manager whose string is meant */
+  /** default: nobody is asked, so that who needs no AWS SDK carries none. @param id name or ARN of a secret of AWS Secrets Manager whose string is meant */
   readonly readAwsSecret: (id: string) => Promise<string>
 }
 
@@ -28,10 +28,8 @@ const HERE: SecretPlaces = {
   environment: process.env,
   terminal: process.stdin,
   show: (text) => void process.stderr.write(text),
-  readAwsSecret: async (id) => {
-    // Loaded when it is needed, so that others do without AWS's SDK.
-    const { openReadSecret } = await import("./secrets-manager.ts")
-    return await openReadSecret()(id)
+  readAwsSecret: async () => {
+    throw unavailable("AWS Secrets Manager is not asked here")
   },
 }
 

@@ -8,7 +8,9 @@ import type {
   SigningKeys,
 } from "@sealwright/core/ports"
 import { makeEphemeralKey } from "./ephemeral-key.ts"
-import type { Pkcs11Home } from "./pkcs11/home.ts"
+import { openPkcs11Home, type Pkcs11Home } from "./pkcs11/home.ts"
+import { pinSource } from "./pkcs11/pin-sources.ts"
+import { openReadSecret } from "./secrets-manager.ts"
 
 export interface TokenSettings {
   /** absolute path of the vendor's library */
@@ -64,11 +66,7 @@ function isOnToken({ keyId }: KeyReference): boolean {
   return keyId.startsWith("pkcs11:")
 }
 
-/** Loaded when it is needed: most deployments have no token. */
 async function openToken({ module, packageFolder, tokenLabel, pin }: TokenSettings): Promise<Pkcs11Home> {
-  const [{ openPkcs11Home }, { pinSource }] = await Promise.all([
-    import("./pkcs11/home.ts"),
-    import("./pkcs11/pin-sources.ts"),
-  ])
-  return await openPkcs11Home({ module, packageFolder, tokenLabel, pin: pinSource(pin) })
+  const source = pinSource(pin, { readAwsSecret: (id) => openReadSecret()(id) })
+  return await openPkcs11Home({ module, packageFolder, tokenLabel, pin: source })
 }

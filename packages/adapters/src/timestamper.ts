@@ -6,7 +6,7 @@ import { base64Decode, base64Encode } from "@sealwright/formats/bytes"
 import { FormatError } from "@sealwright/formats/errors"
 import { array, openObject, type Reader, string } from "@sealwright/formats/shape"
 import { MAX_TIMESTAMP_REPLY_BYTES } from "@sealwright/formats/timestamp"
-import type { Invoke } from "./lambda.ts"
+import { type Invoke, openInvoke } from "./lambda.ts"
 
 /** An answer's place holds null when that query got none. */
 const answerShape = openObject({
@@ -104,11 +104,11 @@ export function openOutsideTimestampers(functionName: string): OutsideTimestampe
   }
 }
 
-/** The client is loaded with the first timestamp: most profiles want none, and a cold start should not pay for it. */
+/** The client is made with the first timestamp: most profiles want none, and a cold start should not pay for it. */
 function openClient(): () => Promise<Invoke> {
   let invoke: Promise<Invoke> | undefined
   return () => {
-    invoke ??= import("./lambda.ts").then(({ openInvoke }) => openInvoke({ requestTimeoutMs: 20_000 }))
+    invoke ??= Promise.resolve(openInvoke({ requestTimeoutMs: 20_000 }))
     return invoke
   }
 }

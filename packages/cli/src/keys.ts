@@ -13,6 +13,14 @@ import type { Arguments } from "./arguments.ts"
 import { configFolder } from "./config-folder.ts"
 import { CommandFailure, EXIT, usage } from "./exit.ts"
 
+/** AWS's SDK is loaded when a secret of its Secrets Manager is asked for. */
+const PLACES = {
+  readAwsSecret: async (id: string) => {
+    const { openReadSecret } = await import("@sealwright/adapters/secrets-manager")
+    return await openReadSecret()(id)
+  },
+}
+
 /** A key as it is printed; `spkiSha256` is what certificates and lists call its key id. */
 export function keyView({ keyId, scheme, spki }: KeyReference) {
   return { keyId, algorithm: scheme, spkiSha256: createHash("sha256").update(spki).digest("hex") }
@@ -53,20 +61,20 @@ function tokenAccess(args: Arguments): TokenAccess | undefined {
   return {
     module: resolve(module),
     packageFolder: graphene === undefined ? undefined : resolve(graphene),
-    pin: pinSource(args.text("pin-source") ?? "prompt"),
+    pin: pinSource(args.text("pin-source") ?? "prompt", PLACES),
   }
 }
 
 export function passwordOf(args: Arguments, what: string, option = "password-source"): () => Promise<string> {
-  return () => secretSource(args.text(option) ?? "prompt", what)()
+  return () => secretSource(args.text(option) ?? "prompt", what, PLACES)()
 }
 
 /** A password that something new is encrypted under: typed twice where it is typed. */
 export function newPasswordOf(args: Arguments, what: string): () => Promise<string> {
   const source = args.text("password-source") ?? "prompt"
   return async () => {
-    const password = await secretSource(source, what)()
-    if (source === "prompt" && (await secretSource(source, `${what}, again`)()) !== password)
+    const password = await secretSource(source, what, PLACES)()
+    if (source === "prompt" && (await secretSource(source, `${what}, again`, PLACES)()) !== password)
       throw usage("the two passwords differ", "Type the same password twice.")
     return password
   }
