@@ -99,6 +99,7 @@ export const COMMAND_CODES: readonly (readonly [string, string, string])[] = [
   ],
   ["UNREACHABLE", "5", "The endpoint, or the address of the published trust data, does not answer."],
   ["FILE_UNREADABLE", "2", "A file that the arguments name can't be read."],
+  ["FILE_EXISTS", "2", "A file that is never written over stands already."],
   ["FILE_TOO_LARGE", "2 or 1", "A local file (2) or a fetched one (1) is longer than its format allows."],
   ["TOO_MANY_FILES", "5", "The published trust data asks for more files than a publication has."],
   ["SOURCE_NOT_TRUSTED", "1", "notation's trust policy has no statement for the reference."],

@@ -54,7 +54,8 @@ export async function withKey<T>(args: Arguments, uri: string, use: (opened: Ope
   })
 }
 
-function tokenAccess(args: Arguments): TokenAccess | undefined {
+/** @returns undefined when no module is named */
+export function tokenAccess(args: Arguments): TokenAccess | undefined {
   const module = args.text("module")
   if (module === undefined) return undefined
   const graphene = args.text("graphene")
@@ -89,7 +90,7 @@ export function schemeOption(args: Arguments): SignatureScheme {
 }
 
 /** Codes of what runs on this side become this command's failures, with the status that the service's answer would have. */
-async function coded<T>(act: () => Promise<T>): Promise<T> {
+export async function coded<T>(act: () => Promise<T>): Promise<T> {
   try {
     return await act()
   } catch (error) {

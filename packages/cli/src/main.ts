@@ -17,6 +17,10 @@ const COMMANDS: { readonly [name: string]: { readonly summary: string; readonly 
     summary: "take a root out of the trust bundle",
     load: async () => (await import("./commands/root.ts")).rootRetire,
   },
+  "root ceremony": {
+    summary: "hold a ceremony of an offline root, by a script",
+    load: async () => (await import("./commands/root-ceremony.ts")).rootCeremony,
+  },
   "issuer create": {
     summary: "create an issuing CA",
     load: async () => (await import("./commands/issuer.ts")).issuerCreate,

@@ -349,6 +349,46 @@ export const ERROR_CODES = {
     retry: false,
     remedy: "Use a key on P-256, P-384 or P-521, RSA of 2048, 3072 or 4096 bits, Ed25519 or ML-DSA-65.",
   },
+  CEREMONY_SCRIPT_INVALID: {
+    kind: "caller",
+    retry: false,
+    remedy: "Mend the script: ids once, a root before what needs it, and issuers that a step certified.",
+  },
+  CEREMONY_STEP_DIFFERS: {
+    kind: "conflict",
+    retry: false,
+    remedy: "What was done stays done: give a step that is to do something else an id of its own.",
+  },
+  CEREMONY_INPUT_DIFFERS: {
+    kind: "caller",
+    retry: false,
+    remedy: "The file is not the one that the script was written for: compare its SHA-256 with who made it.",
+  },
+  CEREMONY_NOT_CONFIRMED: {
+    kind: "denied",
+    retry: false,
+    remedy: "A participant did not confirm, or there was no terminal to ask at; nothing of the step was done.",
+  },
+  CEREMONY_CONFLICT: {
+    kind: "conflict",
+    retry: true,
+    remedy: "Another ceremony wrote into this folder: see what it did, then repeat.",
+  },
+  CEREMONY_JOURNAL_DAMAGED: {
+    kind: "backend",
+    retry: false,
+    remedy: "The folder was changed by something else: take the other copy, and find out what happened to this one.",
+  },
+  CEREMONY_JOURNAL_STALE: {
+    kind: "conflict",
+    retry: false,
+    remedy: "The folder lacks what the participants know of: fetch the newest copy.",
+  },
+  CERTIFICATE_REQUEST_INVALID: {
+    kind: "caller",
+    retry: false,
+    remedy: "Bring the request that `sealwright issuer create --external` wrote.",
+  },
   CERTIFICATE_NOT_OF_KEY: {
     kind: "caller",
     retry: false,

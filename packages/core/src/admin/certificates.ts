@@ -80,12 +80,24 @@ export async function certifyRoot(
   notAfter: Date,
   generation = 1,
 ): Promise<Uint8Array> {
+  const subject = subjectName(names, `${names.organisation} signing root${generation === 1 ? "" : ` ${generation}`}`)
+  return await selfSign(ports, key, subject, notBefore, notAfter)
+}
+
+/** The self-signed certificate of a root. @param subject Name, DER */
+export async function selfSign(
+  ports: CertifyPorts,
+  key: KeyReference,
+  subject: Uint8Array,
+  notBefore: Date,
+  notAfter: Date,
+): Promise<Uint8Array> {
   const tbs = rootTbs({
     serial: randomSerial(ports.random),
     scheme: key.scheme,
     notBefore,
     notAfter,
-    subject: subjectName(names, `${names.organisation} signing root${generation === 1 ? "" : ` ${generation}`}`),
+    subject,
     spki: key.spki,
     subjectKeyId: keyIdentifier(ports.digest, key.spki),
   })
@@ -103,20 +115,55 @@ export async function certifyIssuer(
   notAfter: Date,
   generation = 1,
 ): Promise<Uint8Array> {
-  refuseOutliving(notAfter, root.notAfter, `issuer ${name}`)
+  const subject = issuerSubject(names, name, generation)
+  const timestampRequired = isWrappedIssuer({ key })
+  const { crlHost } = names
+  return await certifyIssuingCa(ports, root, {
+    subject,
+    spki: key.spki,
+    notBefore,
+    notAfter,
+    crlHost,
+    timestampRequired,
+  })
+}
+
+/** A root and its key, wherever it is kept. */
+export type CertifyingRoot = Pick<Issuer, "certificate" | "key" | "issuerKeyId" | "notAfter">
+
+export interface IssuingCaRequest {
+  /** Name, DER */
+  readonly subject: Uint8Array
+  /** SubjectPublicKeyInfo, DER */
+  readonly spki: Uint8Array
+  readonly notBefore: Date
+  readonly notAfter: Date
+  /** where the root's CRL is published */
+  readonly crlHost: string
+  /** what its key signs counts with a timestamp alone */
+  readonly timestampRequired: boolean
+}
+
+/** The certificate of an issuing CA below a root: path length 0, for code signing. @throws ServiceError ISSUER_OUTLIVES_CA */
+export async function certifyIssuingCa(
+  ports: CertifyPorts,
+  root: CertifyingRoot,
+  { subject, spki, notBefore, notAfter, crlHost, timestampRequired }: IssuingCaRequest,
+): Promise<Uint8Array> {
+  refuseOutliving(notAfter, root.notAfter, "the issuer")
   const tbs = issuingCaTbs({
     serial: randomSerial(ports.random),
     scheme: root.key.scheme,
     issuer: parseCertificate(root.certificate).subject.der,
     notBefore,
     notAfter,
-    subject: issuerSubject(names, name, generation),
-    spki: key.spki,
-    subjectKeyId: keyIdentifier(ports.digest, key.spki),
+    subject,
+    spki,
+    subjectKeyId: keyIdentifier(ports.digest, spki),
     authorityKeyId: authorityKeyId(ports.digest, root),
     pathLength: 0,
-    crlUrl: crlUrl(names.crlHost, root.issuerKeyId),
-    timestampRequired: isWrappedIssuer({ key }),
+    crlUrl: crlUrl(crlHost, root.issuerKeyId),
+    timestampRequired,
   })
   return assembleCertificate(tbs, root.key.scheme, await ports.keys.sign(root.key, tbs))
 }
