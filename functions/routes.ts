@@ -73,7 +73,13 @@ export const ROUTES: readonly ApiRoute[] = [
   ...route("admin", "POST", "/v1/profiles/{profile}/rotation"),
   ...route("admin", "POST", "/v1/profiles/{profile}/suspend", "/v1/profiles/{profile}/resume"),
   ...route("admin", "PATCH", "/v1/profiles/{profile}"),
-  ...route("admin", "PUT", "/v1/profiles/{profile}/allowances", "/v1/outside-authorities/{authority}"),
+  ...route(
+    "admin",
+    "PUT",
+    "/v1/profiles/{profile}/allowances",
+    "/v1/outside-authorities/{authority}",
+    "/v1/outside-crls",
+  ),
   ...route("publish", "POST", "/v1/publications"),
   TIMESTAMP_ROUTE,
 ]

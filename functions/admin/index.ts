@@ -7,6 +7,7 @@ import { serviceKeys } from "@sealwright/adapters/service-keys"
 import { openKeyWrapper } from "@sealwright/adapters/wrapped-keys"
 import { createIssuer, holdCeremony } from "@sealwright/core/admin/ceremony"
 import { activateIssuer, requestIssuer } from "@sealwright/core/admin/external"
+import { importOutsideCrl } from "@sealwright/core/admin/outside-crls"
 import {
   allowDigests,
   changeProfile,
@@ -35,10 +36,12 @@ import {
   ceremonySchema,
   certificatesOf,
   check,
+  crlOf,
   issuerRotationSchema,
   issuerSchema,
   ocspResponderSchema,
   outsideAuthoritySchema,
+  outsideCrlSchema,
   profileChangeSchema,
   profileRotationSchema,
   profileSchema,
@@ -54,6 +57,7 @@ import {
   issuerView,
   ocspResponderView,
   outsideAuthorityView,
+  outsideCrlView,
   profileView,
   timestampAuthorityView,
 } from "../http/views.ts"
@@ -153,6 +157,14 @@ const routes: { readonly [routeKey: string]: Route } = {
     const { generation, issuer } = check(profileRotationSchema, bodyOf(event))
     const profile = await rotateProfile(ports, pathParameter(event, "profile"), generation, issuer, actor)
     return reply(200, { profile: profileView(profile) })
+  },
+  "PUT /v1/outside-crls": async (event, actor) => {
+    const { outsideCrl, revokedIssuers } = await importOutsideCrl(
+      ports,
+      crlOf(check(outsideCrlSchema, bodyOf(event)).crl),
+      actor,
+    )
+    return reply(200, { outsideCrl: outsideCrlView(outsideCrl), revokedIssuers })
   },
   "PUT /v1/profiles/{profile}/allowances": async (event, actor) => {
     const { repository, digests } = check(allowancesSchema, bodyOf(event))

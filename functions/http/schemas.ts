@@ -119,6 +119,9 @@ export const rootRetirementSchema = v.strictObject({ thumbprint: v.pipe(v.string
 /** PEM blocks: the issuer's certificate first, the root last. */
 export const activationSchema = v.strictObject({ chain: v.pipe(v.string(), v.maxLength(131_072)) })
 
+/** One CRL, DER in base64. */
+export const outsideCrlSchema = v.strictObject({ crl: v.pipe(v.string(), v.maxLength(174_764)) })
+
 export const timestampAuthoritySchema = v.strictObject({
   algorithm: v.optional(
     v.picklist(["ecdsa-p256-sha256", "ecdsa-p384-sha384", "rsa-pkcs1-sha384"]),
@@ -222,6 +225,16 @@ export function certificatesOf(
   } catch (error) {
     if (!(error instanceof FormatError)) throw error
     throw new ServiceError(code, error.message, { cause: error })
+  }
+}
+
+/** @throws ServiceError OUTSIDE_CRL_MALFORMED unless it is canonical base64 */
+export function crlOf(text: string): Uint8Array {
+  try {
+    return base64Decode(text)
+  } catch (error) {
+    if (!(error instanceof FormatError)) throw error
+    throw new ServiceError("OUTSIDE_CRL_MALFORMED", error.message, { cause: error })
   }
 }
 

@@ -6,6 +6,7 @@ import type {
   Issuer,
   OcspResponder,
   OutsideAuthority,
+  OutsideCrl,
   PendingIssuer,
   Profile,
   Revocation,
@@ -15,6 +16,7 @@ import type {
 import { isWrapped } from "@sealwright/core/ports"
 import type { Status } from "@sealwright/core/publish/status"
 import { base64Encode } from "@sealwright/formats/bytes"
+import { parseCrl } from "@sealwright/formats/crl"
 import { CSR_LABEL } from "@sealwright/formats/csr"
 import { pemEncode } from "@sealwright/formats/pem"
 import { formatTime } from "@sealwright/formats/time"
@@ -142,6 +144,17 @@ export function ocspResponderView(responder: OcspResponder) {
 
 export function outsideAuthorityView({ name, url, roots, updatedAt }: OutsideAuthority) {
   return { name, url, roots: roots.map((der) => pemEncode("CERTIFICATE", der)), updatedAt: formatTime(updatedAt) }
+}
+
+export function outsideCrlView({ issuerKeyId, crl, crlNumber, thisUpdate, nextUpdate, epoch }: OutsideCrl) {
+  return {
+    issuerKeyId,
+    crlNumber: String(crlNumber),
+    thisUpdate: formatTime(thisUpdate),
+    nextUpdate: formatTime(nextUpdate),
+    entries: parseCrl(crl).entryCount,
+    epoch,
+  }
 }
 
 /** @param rootMetadata the first TUF root, for deployers to pin */

@@ -76,7 +76,7 @@ async function run(force: boolean) {
   const head = await readHead(ports.table)
   const ageSec = head?.committedAt === undefined ? 0 : (clock().getTime() - head.committedAt.getTime()) / 1000
   emitMetric("PublicationAge", ageSec, "Seconds", clock())
-  const { people, schedule } = await nextExpiries(ports.table)
+  const { people, schedule } = await nextExpiries(ports.table, clock())
   emitDays("DaysToExpiry", people)
   emitDays("OcspDaysToExpiry", schedule)
   log({ epoch: outcome.epoch, published: outcome.published, idle: outcome.idle })

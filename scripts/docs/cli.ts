@@ -14,7 +14,7 @@ export async function cliDocument(root: string): Promise<string> {
     encoding: "utf8",
   }).trim()
   const commands = await commandsOf(join(root, "packages/cli/src/commands"))
-  const names = [...overview.matchAll(/^ {2}([a-z-]+(?: [a-z-]+)?) {2,}/gm)].map(([, name = ""]) => name)
+  const names = [...overview.matchAll(/^ {2}([a-z-]+(?: [a-z-]+){0,2}) {2,}/gm)].map(([, name = ""]) => name)
   const unknown = names.filter((name) => !commands.has(name))
   if (unknown.length > 0 || names.length !== commands.size)
     throw new Error(`the overview and the commands differ: ${unknown.join(", ")}`)

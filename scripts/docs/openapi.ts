@@ -9,6 +9,7 @@ import {
   issuerSchema,
   ocspResponderSchema,
   outsideAuthoritySchema,
+  outsideCrlSchema,
   profileChangeSchema,
   profileRotationSchema,
   profileSchema,
@@ -40,6 +41,7 @@ const BODIES: { readonly [routeKey: string]: GenericSchema } = {
   "PATCH /v1/profiles/{profile}": profileChangeSchema,
   "PUT /v1/profiles/{profile}/allowances": allowancesSchema,
   "PUT /v1/outside-authorities/{authority}": outsideAuthoritySchema,
+  "PUT /v1/outside-crls": outsideCrlSchema,
 }
 
 const DER = { type: "string", contentMediaType: "application/octet-stream", description: "DER" }

@@ -161,6 +161,14 @@ export const COMPONENTS = {
     roots: { type: "array", items: pem, description: "self-signed" },
     updatedAt: time,
   }),
+  OutsideCrl: object({
+    issuerKeyId: { ...hex64, description: "SHA-256 of the authority's key" },
+    crlNumber: decimal,
+    thisUpdate: time,
+    nextUpdate: time,
+    entries: { ...whole, description: "how many certificates it revokes" },
+    epoch: { ...whole, description: "the publication from which on it is shown" },
+  }),
   Deployment: object({
     country: text,
     state: text,
@@ -396,6 +404,15 @@ export const ANSWERS: { readonly [routeKey: string]: Answer } = {
   "POST /v1/issuers/{issuer}/activation": {
     summary: "Give a pending issuer the chain that its outside authority signed",
     status: { 200: object({ issuer: ref("Issuer") }) },
+  },
+  "PUT /v1/outside-crls": {
+    summary: "Take in the CRL of an authority above an external issuer; lists of one authority never go back",
+    status: {
+      200: object({
+        outsideCrl: ref("OutsideCrl"),
+        revokedIssuers: { ...texts, description: "issuers of this deployment that the list revokes" },
+      }),
+    },
   },
   "POST /v1/root/rotation": {
     summary: "Put a new root beside the old one, and change the key of the TUF root",

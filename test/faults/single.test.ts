@@ -1,6 +1,7 @@
 import { digest } from "@sealwright/adapters/platform"
 import { createIssuer, holdCeremony } from "@sealwright/core/admin/ceremony"
 import { activateIssuer, requestIssuer } from "@sealwright/core/admin/external"
+import { importOutsideCrl } from "@sealwright/core/admin/outside-crls"
 import { createProfile, rotateProfile, suspendProfile } from "@sealwright/core/admin/profiles"
 import { retireRoot, rotateRoot } from "@sealwright/core/admin/roots"
 import { activateSuccessor, rotateIssuer } from "@sealwright/core/admin/rotation"
@@ -20,7 +21,7 @@ import { createSigner, type SignRequest } from "@sealwright/core/sign/flow"
 import { makeTimestampAuthority } from "@sealwright/core/timestamp/authority"
 import { hexEncode } from "@sealwright/formats/bytes"
 import { beforeAll, describe, expect, test } from "vitest"
-import { certifyOutside } from "../support/authority.ts"
+import { certifyOutside, outsideCrl } from "../support/authority.ts"
 import { cheapSigner } from "../support/fakes-crypto.ts"
 import { type Around, unavailable } from "../support/fakes-faults.ts"
 import { randomFrom } from "../support/fakes-schedule.ts"
@@ -118,6 +119,24 @@ const ACTS: Readonly<Record<string, Act>> = {
     })
     await activateIssuer(ports, "corp", chain, ADMIN)
     await createProfile(ports, "corp", { ...PROFILE, issuer: "corp" }, ADMIN)
+  },
+  "take in an outside root's CRLs": async (ports) => {
+    const { key } = await requestIssuer(ports, { name: "corp", algorithm: PROFILE.algorithm }, ADMIN)
+    const root = { signer: cheapSigner("root") }
+    await activateIssuer(
+      ports,
+      "corp",
+      certifyOutside(key.spki, { root, policy: { signer: cheapSigner("policy") } }),
+      ADMIN,
+    )
+    const by = { ...root, commonName: "Corporate Root" }
+    const [first, second] = [1n, 2n].map((crlNumber) => outsideCrl({ by, crlNumber })) as [Uint8Array, Uint8Array]
+    // A process that starts again brings the list that it was bringing.
+    await importOutsideCrl(ports, first, ADMIN).catch((error: unknown) => {
+      if (!isServiceError(error, "OUTSIDE_CRL_OLDER")) throw error
+    })
+    await importOutsideCrl(ports, second, ADMIN)
+    await publish(ports, false)
   },
   "rotate an issuer": async (ports) => {
     await rotateIssuer(ports, { name: "ci", generation: 2, algorithm: undefined, days: 500 }, ADMIN)

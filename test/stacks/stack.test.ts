@@ -473,6 +473,7 @@ describe("policies for people and pipelines (D14)", () => {
       "POST/v1/root/rotation",
       "POST/v1/timestamp-authority",
       "PUT/v1/outside-authorities/*",
+      "PUT/v1/outside-crls",
       "PUT/v1/profiles/*/allowances",
     ])
     expect(paths("Timestamps")).toEqual(["POST/v1/timestamp"])

@@ -1,8 +1,11 @@
 /** An outside authority: a root with RSA PKCS #1 v1.5, as companies have them, a policy CA below it, and what they certify. */
 import type { SignatureScheme } from "@sealwright/formats/algorithms"
+import { assembleCrl, type CrlEntry, crlTbs } from "@sealwright/formats/crl-write"
+import { DerReader, explicitTag, TAG } from "@sealwright/formats/der"
+import { explicit, sequence } from "@sealwright/formats/der-write"
 import { KEY_USAGE } from "@sealwright/formats/x509-extensions"
 import { subjectKeyIdentifier } from "@sealwright/formats/x509-write"
-import { at, certificate, makeSigner, type Signer, type Spec, sha256 } from "./chains.ts"
+import { at, certificate, makeSigner, nameOf, type Signer, type Spec, sha256 } from "./chains.ts"
 
 const CA_USAGE = [KEY_USAGE.keyCertSign, KEY_USAGE.cRLSign]
 const NOT_BEFORE = at("2026-01-01T00:00:00Z")
@@ -58,6 +61,54 @@ export function certifyOutside(spki: Uint8Array, change: AuthorityChange = {}): 
     ...change.issuer,
   }
   return [certificate(issuer, change.by ?? policy), certificate(policy, root), certificate(root)]
+}
+
+/** Where certificates below the corporate root say that its CRL is. */
+export const CORPORATE_CRL_URL = "http://crl.corporate.example/root.crl"
+
+export interface OutsideCrlChange {
+  readonly by?: { readonly signer: Signer; readonly commonName: string }
+  readonly crlNumber?: bigint
+  readonly thisUpdate?: Date
+  readonly nextUpdate?: Date
+  readonly entries?: readonly CrlEntry[]
+  /** the key that signs in the place of the one that is named */
+  readonly signedBy?: Signer
+  /** extensions beside those of `crlTbs` */
+  readonly more?: readonly Uint8Array[]
+}
+
+/** A CRL of the corporate root, or of the CA in `by`. */
+export function outsideCrl(change: OutsideCrlChange = {}): Uint8Array {
+  const { signer, commonName } = change.by ?? {
+    signer: signerFor("Corporate Root", "rsa-pkcs1-sha256"),
+    commonName: "Corporate Root",
+  }
+  const { scheme } = signer
+  const plain = crlTbs({
+    issuer: nameOf(commonName),
+    scheme,
+    thisUpdate: change.thisUpdate ?? at("2026-11-20T00:00:00Z"),
+    nextUpdate: change.nextUpdate ?? at("2027-05-20T00:00:00Z"),
+    crlNumber: change.crlNumber ?? 1n,
+    authorityKeyId: subjectKeyIdentifier(signer.keyId),
+    entries: change.entries ?? [],
+  })
+  const tbs = change.more === undefined ? plain : withExtensions(plain, change.more)
+  return assembleCrl(tbs, scheme, (change.signedBy ?? signer).sign(tbs))
+}
+
+function withExtensions(tbs: Uint8Array, more: readonly Uint8Array[]): Uint8Array {
+  const fields = new DerReader(tbs).enter(TAG.SEQUENCE)
+  const elements: Uint8Array[] = []
+  while (!fields.done) elements.push(fields.element())
+  const extensions = new DerReader(elements.pop() as Uint8Array).enter(explicitTag(0)).content(TAG.SEQUENCE)
+  return sequence(...elements, explicit(0, sequence(extensions, ...more)))
+}
+
+/** The policy CA of `certifyOutside`, to sign CRLs with. */
+export function policyCa() {
+  return { signer: signerFor("Corporate Policy CA", "rsa-pkcs1-sha256"), commonName: "Corporate Policy CA" }
 }
 
 /** A key whose holder is another; its identifier is made another way than ours. */

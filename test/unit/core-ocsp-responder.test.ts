@@ -129,7 +129,7 @@ describe("delegated OCSP responders (D13)", () => {
     const [{ notAfter }] = await make()
     const expiry = (await listExpiries(service.ports.table)).find(({ name }) => name === "ocsp/ci")
     expect(expiry).toEqual({ name: "ocsp/ci", at: notAfter, renewedBy: "schedule" })
-    expect((await nextExpiries(service.ports.table)).schedule).toEqual(expiry)
+    expect((await nextExpiries(service.ports.table, service.ports.clock())).schedule).toEqual(expiry)
     const urgency = (daysBefore: number) =>
       expiry && urgencyOf(expiry, undefined, new Date(notAfter.getTime() - daysBefore * DAY * 1000))
     expect([29, 8, 7, 0].map(urgency)).toEqual(["ok", "ok", "7", "expired"])

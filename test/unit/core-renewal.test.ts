@@ -36,9 +36,9 @@ test("a repeated ceremony renews TUF root and targets in their second half, one 
 
 test("what ends first is named: the TUF root before certificates of years (R18)", async () => {
   const service = createService()
-  expect(await nextExpiry(service.ports.table)).toBeUndefined()
+  expect(await nextExpiry(service.ports.table, service.ports.clock())).toBeUndefined()
   await service.setUp()
-  expect(await nextExpiry(service.ports.table)).toMatchObject({ name: "tuf/root" })
+  expect(await nextExpiry(service.ports.table, service.ports.clock())).toMatchObject({ name: "tuf/root" })
   await service.profile("held", { keyMode: "held" })
   service.pass(200 * DAY)
   await again(service)
@@ -46,7 +46,7 @@ test("what ends first is named: the TUF root before certificates of years (R18)"
   await again(service)
   service.pass(300 * DAY)
   await again(service)
-  expect((await nextExpiry(service.ports.table))?.name).toMatch(/^(issuer\/ci|profile\/held)$/)
+  expect((await nextExpiry(service.ports.table, service.ports.clock()))?.name).toMatch(/^(issuer\/ci|profile\/held)$/)
 })
 
 test("a renewal between the commit of an epoch and its end waits for the next epoch (R18)", async () => {

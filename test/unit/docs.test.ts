@@ -23,6 +23,7 @@ import {
   issuerView,
   jobView,
   ocspResponderView,
+  outsideCrlView,
   profileView,
   revocationView,
   signatureView,
@@ -34,6 +35,7 @@ import { COMMAND_CODES } from "../../scripts/docs/errors.ts"
 import { REQUIREMENTS, testsByRequirement } from "../../scripts/docs/requirements.ts"
 import { ANSWERS, COMPONENTS } from "../../scripts/docs/responses.ts"
 import { generatedDocuments, outdated, ROOT } from "../../scripts/docs.ts"
+import { outsideCrl } from "../support/authority.ts"
 import { ADMIN, createService, signRequest } from "../support/service.ts"
 
 const AT = new Date("2026-11-21T09:00:00Z")
@@ -91,6 +93,15 @@ describe("the API document", () => {
         await makeTimestampAuthority(service.ports, { algorithm: "ecdsa-p256-sha256", days: 365 }, ADMIN),
       ),
       OcspResponder: ocspResponderView(await makeResponder(service)),
+      OutsideCrl: outsideCrlView({
+        issuerKeyId: "ab".repeat(32),
+        authority: new Uint8Array(1),
+        crl: outsideCrl(),
+        crlNumber: 1n,
+        thisUpdate: AT,
+        nextUpdate: AT,
+        epoch: 1,
+      }),
       Deployment: deploymentView(await readDeployment(service.ports.table), new Uint8Array(1)),
       Revocation: revocationView(revocation),
       Job: {

@@ -1,6 +1,4 @@
-import { createHash } from "node:crypto"
 import { utf8 } from "@sealwright/formats/bytes"
-import { parseCertificate } from "@sealwright/formats/x509"
 import { BUNDLE_MARKER, BUNDLE_TYPE, type OpenedBundle, openBundle } from "@sealwright/verifier/bundle"
 import { runSync } from "@sealwright/verifier/node-crypto"
 import type { BundleFloors } from "@sealwright/verifier/state"
@@ -63,7 +61,7 @@ export async function fetchTrust(
           `${bundle.subject}: ${bundle.detail}`,
           "What is served was not taken over; the bundle is as it was.",
         )
-      for (const issuerKeyId of crlIssuers(bundle)) runSync(bundle.crl(issuerKeyId))
+      for (const issuerKeyId of bundle.crlKeyIds) runSync(bundle.crl(issuerKeyId))
       const present = [...files].filter(
         (entry): entry is [string, Uint8Array] => entry[1] !== undefined && entry[0] !== BUNDLE_MARKER,
       )
@@ -81,14 +79,6 @@ export async function fetchTrust(
 /** Roots may appear, and the timestamp changes; everything else is named by version or digest. */
 function isMutable(path: string): boolean {
   return path === "tuf/timestamp.json" || path.endsWith(".root.json")
-}
-
-function crlIssuers(bundle: OpenedBundle): readonly string[] {
-  return [...bundle.registry.issuers.map(({ issuerKeyId }) => issuerKeyId), ...bundle.trustBundle.roots.map(keyIdOf)]
-}
-
-function keyIdOf(certificate: Uint8Array): string {
-  return createHash("sha256").update(parseCertificate(certificate).spki).digest("hex")
 }
 
 async function fetchFile(trustUrl: string, path: string, maxBytes: number): Promise<Uint8Array | undefined> {

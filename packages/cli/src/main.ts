@@ -17,6 +17,10 @@ const COMMANDS: { readonly [name: string]: { readonly summary: string; readonly 
     summary: "take a root out of the trust bundle",
     load: async () => (await import("./commands/root.ts")).rootRetire,
   },
+  "root crl import": {
+    summary: "take in the CRL of an authority above an external issuer",
+    load: async () => (await import("./commands/root.ts")).rootCrlImport,
+  },
   "root ceremony": {
     summary: "hold a ceremony of an offline root, by a script",
     load: async () => (await import("./commands/root-ceremony.ts")).rootCeremony,
@@ -173,9 +177,10 @@ const COMMANDS: { readonly [name: string]: { readonly summary: string; readonly 
 }
 
 async function run(argv: readonly string[]): Promise<number> {
-  const [first = "help", second] = argv
+  const [first = "help", second, third] = argv
   if (first === "help" || first === "--help" || first === "-h") return printOverview()
-  const name = COMMANDS[`${first} ${second}`] !== undefined ? `${first} ${second}` : first
+  const names = [`${first} ${second} ${third}`, `${first} ${second}`, first]
+  const name = names.find((candidate) => COMMANDS[candidate] !== undefined) ?? first
   const entry = COMMANDS[name]
   if (entry === undefined)
     throw usage(`there is no command ${first}${second !== undefined && isGroup(first) ? ` ${second}` : ""}`)

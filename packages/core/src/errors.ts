@@ -349,6 +349,37 @@ export const ERROR_CODES = {
     retry: false,
     remedy: "Use a key on P-256, P-384 or P-521, RSA of 2048, 3072 or 4096 bits, Ed25519 or ML-DSA-65.",
   },
+  OUTSIDE_CRL_MALFORMED: {
+    kind: "caller",
+    retry: false,
+    remedy: "Send one complete CRL with a CRL number, of 128 KiB at most, as its authority published it.",
+  },
+  OUTSIDE_CRL_ISSUER_UNKNOWN: {
+    kind: "caller",
+    retry: false,
+    remedy: "Only CRLs of authorities above an issuer of this deployment are taken: activate the issuer first.",
+  },
+  OUTSIDE_CRL_SIGNATURE: {
+    kind: "caller",
+    retry: false,
+    remedy: "The CRL is not signed by the authority that it names: fetch it anew, by another way.",
+  },
+  OUTSIDE_CRL_NOT_IN_FORCE: {
+    kind: "caller",
+    retry: false,
+    remedy: "The CRL has run out, or begins later than now: have its authority make the next one.",
+  },
+  OUTSIDE_CRL_LIMITED: {
+    kind: "caller",
+    retry: false,
+    remedy:
+      "The CRL is for some distribution points alone and leaves one of our certificates out: bring the one that covers it.",
+  },
+  OUTSIDE_CRL_OLDER: {
+    kind: "conflict",
+    retry: false,
+    remedy: "A newer CRL of this authority was imported before; neither number nor date may go back.",
+  },
   CEREMONY_SCRIPT_INVALID: {
     kind: "caller",
     retry: false,

@@ -325,3 +325,18 @@ export interface Allowance {
   readonly scope: string
   readonly digest: string
 }
+
+/** The newest CRL of an authority outside, above an issuer of ours. */
+export interface OutsideCrl {
+  /** of the authority's key: lower-case hex SHA-256 */
+  readonly issuerKeyId: string
+  /** the certificate under which the list was checked, DER */
+  readonly authority: Uint8Array
+  /** DER */
+  readonly crl: Uint8Array
+  readonly crlNumber: bigint
+  readonly thisUpdate: Date
+  readonly nextUpdate: Date
+  /** from whose publication on it is shown */
+  readonly epoch: number
+}

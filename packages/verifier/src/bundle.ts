@@ -92,6 +92,8 @@ export interface OpenedBundle {
   readonly maxStaleSec: number
   /** to be persisted, see `encodeState` */
   readonly floors: BundleFloors
+  /** keys (lower-case hex) whose CRL the bundle lists */
+  readonly crlKeyIds: readonly string[]
   /** the CRL of an issuer key (lower-case hex), unverified DER; undefined when the bundle has none */
   crl(issuerKeyId: string): Step<Uint8Array | undefined>
 }
@@ -187,6 +189,9 @@ function* open(input: BundleInput, maxStaleSec: number): Step<OpenedBundle> {
     stale: isStale({ freshness }, input.now, maxStaleSec),
     maxStaleSec,
     floors: raiseFloors(outcome.floors, list.content, list.digest, allow?.content, registry.epoch, roots.accepted),
+    crlKeyIds: [...(tuf.targets.get(LISTS)?.signed.targets.keys() ?? [])].flatMap(
+      (path) => /^lists\/([0-9a-f]{64})\.crl$/.exec(path)?.[1] ?? [],
+    ),
     *crl(issuerKeyId) {
       if (!crls.has(issuerKeyId)) {
         const found = yield* readTarget(tuf, targets(input), `lists/${issuerKeyId}.crl`, MAX_CRL_BYTES)

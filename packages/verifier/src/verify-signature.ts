@@ -269,6 +269,8 @@ function* revocationOf(
   if (answer.status === "revoked") return revokedCheck(answer)
   if (isStale(bundle, now, maxStaleSec) || answer.status === "stale")
     return fail(CHECK, "REVOCATION_STALE", `list of ${formatTime(bundle.revocations.date)}, ${maxStaleSec} s allowed`)
+  const above = yield* outsideAnswer(proven.chain, bundle, question)
+  if (above !== undefined) return above
   const known = `list ${bundle.revocations.epoch} of ${formatTime(bundle.revocations.date)}`
   if (answer.status === "good") return pass(CHECK, `not revoked by ${known}`)
   if (!bundle.revocations.knowsIssuer(issuerKeyId)) {
@@ -287,6 +289,18 @@ function* certificateQuery({ chain, leaf, issuerKeyId }: VerifiedNotary): Step<C
 
 function revokedCheck({ reason, at, by }: Extract<RevocationAnswer, { status: "revoked" }>): Check {
   return fail(CHECK, REVOKED_CODES[by], `${by}, ${reason}, ${formatTime(at)}`)
+}
+
+/** What CRLs of outside authorities say against the CAs above the leaf; the publisher's list speaks for all that is not revoked there. */
+function* outsideAnswer(
+  chain: readonly Certificate[],
+  bundle: OpenedBundle,
+  question: Question,
+): Step<Check | undefined> {
+  const root = chain.at(-1) as Certificate
+  if (!holds(bundle.trustBundle.externalRoots, root.der)) return undefined
+  const answer = yield* crlAnswer(chain.slice(1), question)
+  return answer?.outcome === "pass" ? undefined : answer
 }
 
 /**

@@ -1,10 +1,13 @@
 import { createHash } from "node:crypto"
+import { base64Encode, utf8Decode } from "@sealwright/formats/bytes"
+import { FormatError } from "@sealwright/formats/errors"
 import { pemDecode } from "@sealwright/formats/pem"
 import { array, integer, openObject, string } from "@sealwright/formats/shape"
 import type { JsonObject } from "@sealwright/formats/strict-json"
 import { type Arguments, type Command, SERVICE_OPTIONS } from "../arguments.ts"
 import { openClient } from "../client.ts"
 import { EXIT, usage } from "../exit.ts"
+import { readFileLimited } from "../files.ts"
 import { print, table } from "../output.ts"
 
 const rootShape = openObject({
@@ -66,6 +69,63 @@ Example:
     if (!/^[0-9a-f]{64}$/.test(thumbprint)) throw usage(`${thumbprint} is no SHA-256 in hex`)
     return show(args, await openClient(args).send("POST", "/v1/root/retirement", { thumbprint }))
   },
+}
+
+/** As the service takes them, in PEM. */
+const MAX_CRL_FILE_BYTES = 180_000
+const CRL_LABEL = "X509 CRL"
+
+const importShape = openObject({
+  outsideCrl: openObject({
+    issuerKeyId: string(64),
+    crlNumber: string(50),
+    thisUpdate: string(30),
+    nextUpdate: string(30),
+    entries: integer(0),
+  }),
+  revokedIssuers: array(string(80), 10_000),
+})
+
+export const rootCrlImport: Command = {
+  name: "root crl import",
+  summary: "take in the CRL of an authority above an external issuer",
+  help: `
+Usage: sealwright root crl import FILE
+
+Hands the CRL (DER or PEM) of an offline root, or of a CA between it and an issuer, to the service, which checks its signature and publishes it at
+crl/KEY-ID.crl, in the trust data, and in what export writes for notation. Number and date of one authority's lists never go back. When the list
+revokes an issuer, verifiers refuse it from the publication on; revoke it in the service too, so that it stops signing. \`sealwright status\` says when
+the list runs out. Safe to repeat.
+
+Example:
+  sealwright root crl import root-ceremony/out/crl-1.crl
+`,
+  options: SERVICE_OPTIONS,
+  positionals: { min: 1, max: 1 },
+  run: async (args) => {
+    const bytes = readFileLimited(args.positionals[0] ?? "", MAX_CRL_FILE_BYTES)
+    const answer = await openClient(args).send("PUT", "/v1/outside-crls", { crl: base64Encode(derOf(bytes)) })
+    const { outsideCrl, revokedIssuers } = importShape(answer, "answer")
+    const { issuerKeyId, crlNumber, nextUpdate, entries } = outsideCrl
+    print(args.flag("json"), answer, () => [
+      `CRL ${crlNumber} of authority ${issuerKeyId}: ${entries} revoked, in force until ${nextUpdate}`,
+      ...revokedIssuers.map(
+        (name) => `  REVOKED by it: issuer ${name}. Stop it: sealwright revoke --issuer ${name} --reason keyCompromise`,
+      ),
+    ])
+    return EXIT.done
+  },
+}
+
+function derOf(bytes: Uint8Array): Uint8Array {
+  // A SEQUENCE begins with 0x30, which is no dash.
+  if (bytes[0] === 0x30) return bytes
+  try {
+    return pemDecode(CRL_LABEL, utf8Decode(bytes))
+  } catch (error) {
+    if (!(error instanceof FormatError)) throw error
+    throw usage("the file is neither a CRL in DER nor one in PEM")
+  }
 }
 
 function show(args: Arguments, answer: JsonObject): number {

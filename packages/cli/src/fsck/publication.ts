@@ -9,6 +9,7 @@ import { BUNDLE_MARKER, BUNDLE_TYPE, type OpenedBundle, openBundle } from "@seal
 import { checkCrl } from "@sealwright/verifier/crl-check"
 import type { Step } from "@sealwright/verifier/requests"
 import type { CheckedRecord, LedgerFacts } from "./ledger.ts"
+import { checkOutsideCrls } from "./outside-crls.ts"
 import type { Dump, Finding, Items, StoredItem } from "./state.ts"
 
 type Report = (finding: Finding) => void
@@ -50,6 +51,7 @@ export function checkPublication(items: Items, dump: Dump, facts: LedgerFacts, r
   checkDenials(items, revocations, report)
   const underWay = committed > shown ? { epoch: committed, date: new Date(items.text(head, "committedAt")) } : undefined
   checkCrls(dump, bundle, last?.document.content, underWay, revocations, facts, run, report)
+  checkOutsideCrls(items, dump, bundle, shown, run, report)
 }
 
 /** The published set at the moment of its own list: whether it is fresh is another question. */

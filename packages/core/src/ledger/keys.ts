@@ -18,6 +18,8 @@ export const keys = {
   pendingIssuer: (name: string): Key => ({ pk: "pending-issuers", sk: name }),
   /** a wrapped key by its name, put down before anything certifies it */
   wrappedKey: (name: string): Key => ({ pk: "wrapped-keys", sk: name }),
+  /** the newest CRL of an outside authority's key */
+  outsideCrl: (issuerKeyId: string): Key => ({ pk: "outside-crls", sk: issuerKeyId }),
   /** the next free number of an issuer */
   numbers: (issuerKeyId: string): Key => ({ pk: `numbers#${issuerKeyId}`, sk: "next" }),
   profile: (name: string): Key => ({ pk: "profiles", sk: name }),

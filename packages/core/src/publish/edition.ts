@@ -1,4 +1,4 @@
-import { hexEncode, utf8 } from "@sealwright/formats/bytes"
+import { base64Decode, hexEncode, utf8 } from "@sealwright/formats/bytes"
 import { canonicalJson } from "@sealwright/formats/canonical-json"
 import { MAX_CRL_BYTES } from "@sealwright/formats/crl"
 import type { JsonObject } from "@sealwright/formats/strict-json"
@@ -41,6 +41,8 @@ export interface Edition {
   readonly epoch: number
   readonly immutable: ReadonlyMap<string, { readonly bytes: Uint8Array; readonly headers: ObjectHeaders }>
   readonly crls: ReadonlyMap<string, Uint8Array>
+  /** of those CRLs that outside authorities made: by key id, the authority's certificate */
+  readonly outside: ReadonlyMap<string, Uint8Array>
   readonly notation: Uint8Array
   readonly timestamp: Uint8Array
 }
@@ -84,6 +86,13 @@ export async function makeEdition(ports: PublishPorts, epoch: number): Promise<E
     crls.set(issuerKeyId, staged.bytes)
     listTargets.set(...addTarget(`lists/${issuerKeyId}.crl`, staged.bytes))
   }
+  const outside = new Map<string, Uint8Array>()
+  for (const { issuerKeyId, authority, crl } of plan.outsideCrls ?? []) {
+    const bytes = base64Decode(crl)
+    outside.set(issuerKeyId, base64Decode(authority))
+    crls.set(issuerKeyId, bytes)
+    listTargets.set(...addTarget(`lists/${issuerKeyId}.crl`, bytes))
+  }
   const { tuf } = deployment
   listTargets.set(
     ...addTarget(
@@ -110,7 +119,7 @@ export async function makeEdition(ports: PublishPorts, epoch: number): Promise<E
   ])
   const snapshot = await addMetadata("snapshot", tuf.snapshot, snapshotMetadata(meta, epoch, plan.date))
   await addMetadata("timestamp", tuf.timestamp, timestampMetadata(snapshot, epoch, plan.date))
-  return { epoch, immutable, crls, notation: utf8(JSON.stringify(plan.notation)), timestamp }
+  return { epoch, immutable, crls, outside, notation: utf8(JSON.stringify(plan.notation)), timestamp }
 }
 
 async function readPlan(

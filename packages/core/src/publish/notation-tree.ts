@@ -1,6 +1,8 @@
 import { base64Encode, bytesEqual } from "@sealwright/formats/bytes"
 import type { JsonObject } from "@sealwright/formats/strict-json"
 import type { TrustBundle } from "@sealwright/formats/trust-bundle"
+import { parseCertificate } from "@sealwright/formats/x509"
+import { EXTENSION, readExtension } from "@sealwright/formats/x509-extensions"
 import { crlUrl } from "../admin/certificates.ts"
 import { type Deployment, type Issuer, isWrappedIssuer, type Profile } from "../model.ts"
 import { isStamped, outsideAuthorityOf } from "../sign/rules.ts"
@@ -39,11 +41,32 @@ export function notationTree(snapshot: Snapshot, bundle: TrustBundle, ownRoots: 
     trustStore: { type: wrapped ? "ca" : STORE_TYPE, name: TRUST_STORE, certificates: bundle.roots.map(base64Encode) },
     ...(externalStores.length > 0 && { externalStores }),
     ...(timestampStores.length > 0 && { timestampStores }),
-    crls: [...new Set([...ownRoots, ...issuers].map(({ issuerKeyId }) => issuerKeyId))].map((issuerKeyId) => ({
-      url: crlUrl(deployment.crlHost, issuerKeyId),
-      target: `lists/${issuerKeyId}.crl`,
-    })),
+    crls: [
+      ...[...new Set([...ownRoots, ...issuers].map(({ issuerKeyId }) => issuerKeyId))].map((issuerKeyId) => ({
+        url: crlUrl(deployment.crlHost, issuerKeyId),
+        target: `lists/${issuerKeyId}.crl`,
+      })),
+      ...snapshot.outsideCrls.flatMap(({ issuerKeyId, authority }) =>
+        [...crlUrlsBelow(parseCertificate(authority).spki, issuers)].map((url) => ({
+          url,
+          target: `lists/${issuerKeyId}.crl`,
+        })),
+      ),
+    ],
   }
+}
+
+/** Where certificates of an outside authority, in the chains of our issuers, say that its CRL is. Stock clients fetch plain http alone. */
+function crlUrlsBelow(spki: Uint8Array, issuers: readonly Issuer[]): ReadonlySet<string> {
+  const urls = new Set<string>()
+  for (const { certificate, chain } of issuers.filter(({ external }) => external))
+    for (const [at, above] of chain.entries()) {
+      const below = at === 0 ? certificate : (chain[at - 1] as Uint8Array)
+      if (!bytesEqual(parseCertificate(above).spki, spki)) continue
+      for (const url of readExtension(parseCertificate(below).extensions, EXTENSION.crlDistributionPoints) ?? [])
+        if (/^http:\/\/[!-~]{1,2000}$/.test(url)) urls.add(url)
+    }
+  return urls
 }
 
 /** Issuers below the publisher's own roots whose keys never leave KMS. The root as an issuer is none: its certificate would stand for all others. */

@@ -1,4 +1,4 @@
-import { bytesEqual, hexEncode, utf8 } from "@sealwright/formats/bytes"
+import { base64Encode, bytesEqual, hexEncode, utf8 } from "@sealwright/formats/bytes"
 import { allowListJson, revocationListJson } from "@sealwright/formats/revocation-list"
 import { anyJson, array, integer, object, string } from "@sealwright/formats/shape"
 import { type JsonObject, parseJson } from "@sealwright/formats/strict-json"
@@ -30,6 +30,14 @@ export interface Plan {
   /** versions of the documents that admins sign, as they were when the plan was made: newer ones wait for the next epoch */
   readonly tuf: { readonly root: number; readonly targets: number }
   readonly notation: JsonObject
+  /** CRLs of outside authorities, with the certificate that each is by, base64; absent when there are none */
+  readonly outsideCrls?: readonly OutsideCrlPlan[]
+}
+
+export interface OutsideCrlPlan {
+  readonly issuerKeyId: string
+  readonly authority: string
+  readonly crl: string
 }
 
 export function planOf(snapshot: Snapshot, previousList: string): Plan {
@@ -38,6 +46,11 @@ export function planOf(snapshot: Snapshot, previousList: string): Plan {
   const roots = rootsOf(deployment).filter(({ certificate }) =>
     bundle.roots.some((der) => bytesEqual(der, certificate)),
   )
+  const outsideCrls = snapshot.outsideCrls.map(({ issuerKeyId, authority, crl }) => ({
+    issuerKeyId,
+    authority: base64Encode(authority),
+    crl: base64Encode(crl),
+  }))
   return {
     epoch: snapshot.epoch,
     date: snapshot.date,
@@ -48,6 +61,7 @@ export function planOf(snapshot: Snapshot, previousList: string): Plan {
     trustBundle: parseJson(targets.trustBundle, { maxBytes: MAX_TRUST_BUNDLE_BYTES }) as JsonObject,
     tuf: { root: snapshot.tufRoot, targets: targets.version },
     notation: notationTree(snapshot, bundle, roots),
+    ...(outsideCrls.length > 0 && { outsideCrls }),
   }
 }
 
@@ -61,18 +75,26 @@ export function encodePlan(
   return { key: `staging/plan/${plan.epoch}-${digestHex}.json`, digestHex, bytes }
 }
 
-const planShape = object({
-  mediaType: string(100, /^application\/vnd\.sealwright\.plan\.v1\+json$/),
-  epoch: integer(1),
-  date: (value, at) => parseTime(string(20)(value, at)),
-  crlIssuers: array(string(64, /^[0-9a-f]{64}$/), 10_001),
-  revocations: anyJson,
-  allow: anyJson,
-  registry: anyJson,
-  trustBundle: anyJson,
-  tuf: object({ root: integer(1), targets: integer(1) }),
-  notation: anyJson,
-})
+const planShape = object(
+  {
+    mediaType: string(100, /^application\/vnd\.sealwright\.plan\.v1\+json$/),
+    epoch: integer(1),
+    date: (value, at) => parseTime(string(20)(value, at)),
+    crlIssuers: array(string(64, /^[0-9a-f]{64}$/), 10_001),
+    revocations: anyJson,
+    allow: anyJson,
+    registry: anyJson,
+    trustBundle: anyJson,
+    tuf: object({ root: integer(1), targets: integer(1) }),
+    notation: anyJson,
+  },
+  {
+    outsideCrls: array(
+      object({ issuerKeyId: string(64, /^[0-9a-f]{64}$/), authority: string(32_768), crl: string(262_144) }),
+      10_000,
+    ),
+  },
+)
 
 /** @throws FormatError for bytes that are no plan */
 export function decodePlan(bytes: Uint8Array): Plan {

@@ -2,10 +2,11 @@ import { Attributes } from "../ledger/attributes.ts"
 import { queryAll } from "../ledger/keys.ts"
 import { nextNumber, settledVoids, unsettledLeases } from "../ledger/leases.ts"
 import { listOutsideAuthorities } from "../ledger/outside-authorities.ts"
+import { listOutsideCrls } from "../ledger/outside-crls.ts"
 import { listRevocations } from "../ledger/revocations.ts"
 import { listIssuers, listProfiles, readDeployment } from "../ledger/trust.ts"
 import { newestTargets, type TargetsDocument, tufDocuments } from "../ledger/tuf-documents.ts"
-import type { Allowance, Deployment, Issuer, OutsideAuthority, Profile, Revocation } from "../model.ts"
+import type { Allowance, Deployment, Issuer, OutsideAuthority, OutsideCrl, Profile, Revocation } from "../model.ts"
 import type { Table } from "../ports.ts"
 import { type CoveredSignature, coveredSignatures } from "./expand.ts"
 
@@ -27,6 +28,8 @@ export interface Snapshot {
   readonly allowances: readonly Allowance[]
   /** timestamp authorities of others */
   readonly outside: readonly OutsideAuthority[]
+  /** of authorities above external issuers, in the order of their key ids */
+  readonly outsideCrls: readonly OutsideCrl[]
   /** version of the newest TUF root */
   readonly tufRoot: number
   readonly targets: TargetsDocument
@@ -54,6 +57,7 @@ export async function takeSnapshot(table: Table, epoch: number, date: Date): Pro
     numbers: await readNumbers(table, issuers),
     allowances,
     outside: await listOutsideAuthorities(table),
+    outsideCrls: await listOutsideCrls(table),
     tufRoot: (await tufDocuments(table, "root")).length,
     targets: await newestTargets(table),
   }

@@ -50,7 +50,8 @@ function* inspect(
   const list = parseRevocationList(yield* read("lists/revocations.json", MAX_REVOCATION_LIST_BYTES))
   if (list.content.epoch !== edition.epoch) return `the list is of epoch ${list.content.epoch}`
   const signers = new Map<string, Certificate>()
-  for (const der of [...bundle.roots, ...registry.issuers.map((issuer) => issuer.certificate)]) {
+  const authorities = [...edition.outside.values()]
+  for (const der of [...authorities, ...bundle.roots, ...registry.issuers.map((issuer) => issuer.certificate)]) {
     const certificate = parseCertificate(der)
     signers.set(hexEncode(yield* digest("sha256", certificate.spki)), certificate)
   }
@@ -59,15 +60,18 @@ function* inspect(
     if (!bytesEqual(published, bytes)) return `the CRL of ${issuerKeyId} is not the target`
     const signer = signers.get(issuerKeyId)
     if (signer === undefined) return `nobody issued the CRL of ${issuerKeyId}`
-    const opened = yield* openCrl(bytes, signer, isKept(bytes, edition) ? parseCrl(bytes).thisUpdate : now)
+    const opened = yield* openCrl(bytes, signer, isKept(issuerKeyId, bytes, edition) ? parseCrl(bytes).thisUpdate : now)
     if ("status" in opened) return `the CRL of ${issuerKeyId}: ${opened.why}`
   }
   return undefined
 }
 
-/** A list of an earlier epoch that stays because nobody can sign its issuer's next one; past its end, stock clients refuse that issuer. */
-function isKept(crl: Uint8Array, edition: Edition): boolean {
-  return parseCrl(crl).crlNumber !== BigInt(edition.epoch)
+/**
+ * A list that is shown past its end: an outside authority's, whose next one is for people to bring, and one of an earlier epoch that stays because
+ * nobody can sign its issuer's next one. Past its end, stock clients refuse what is below.
+ */
+function isKept(issuerKeyId: string, crl: Uint8Array, edition: Edition): boolean {
+  return edition.outside.has(issuerKeyId) || parseCrl(crl).crlNumber !== BigInt(edition.epoch)
 }
 
 function targetReader(trusted: TufTrusted, source: TufSource): (path: string, maxBytes: number) => Step<Uint8Array> {
