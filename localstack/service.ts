@@ -60,6 +60,10 @@ export interface LocalServiceOptions {
   readonly log: (line: string) => void
   /** default: each minute, as the stack's */
   readonly schedule?: boolean
+  /** settings of a function beside those that every deployment has */
+  readonly settingsOf?: (functionName: string) => Readonly<Record<string, string>>
+  /** another runtime interface client than the stand-in's own, by the path of its program */
+  readonly runtimeClient?: string
 }
 
 /** The whole service on this machine (D12): the bundles that CDK deploys, over stand-ins that speak AWS's protocols, on loopback alone. */
@@ -113,10 +117,10 @@ export async function startService(options: LocalServiceOptions): Promise<LocalS
     clock,
     log,
     functions: bundles.map(({ name, folder: bundle }) => {
-      const environment: Record<string, string> = {}
+      const environment: Record<string, string> = { ...options.settingsOf?.(name) }
       environments.set(name, environment)
       const timeoutSec = TIMEOUT_SEC[name as keyof typeof TIMEOUT_SEC]
-      return { name, folder: bundle, environment, timeoutSec, maxConcurrency: 2 }
+      return { name, folder: bundle, environment, timeoutSec, maxConcurrency: 2, runtimeClient: options.runtimeClient }
     }),
   })
   const lambda = await startInvokeApi({

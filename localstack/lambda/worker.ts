@@ -12,6 +12,8 @@ export interface FunctionConfig {
   /** AWS_ENDPOINT_URL_*, the credentials of the function's role and its settings; nothing else is inherited */
   readonly environment: Readonly<Record<string, string>>
   readonly timeoutSec: number
+  /** a runtime interface client's own program, which takes the handler as its argument; default: the one beside this file */
+  readonly runtimeClient?: string | undefined
   readonly memoryMb?: number
   /** processes at most, 2 unless given; each serves one invocation at a time */
   readonly maxConcurrency?: number
@@ -29,6 +31,7 @@ export interface WorkerOptions {
 const RUNTIME_PATH = "/2018-06-01/runtime"
 const INIT_TIMEOUT_MS = 10_000
 const BOOTSTRAP = fileURLToPath(new URL("./bootstrap.ts", import.meta.url))
+const HANDLER = "index.handler"
 const ACCEPTED: HttpReply = { status: 202, headers: { "content-type": "application/json" }, body: '{"status":"OK"}' }
 
 interface Current {
@@ -82,7 +85,9 @@ export class Worker {
       },
       failed: (error) => ({ status: 500, headers: {}, body: String(error) }),
     })
-    const child = spawn(process.execPath, [BOOTSTRAP], {
+    const { runtimeClient } = this.#options.config
+    const program = runtimeClient === undefined ? [BOOTSTRAP] : [runtimeClient, HANDLER]
+    const child = spawn(process.execPath, program, {
       cwd: this.#options.config.folder,
       env: this.#environment(`127.0.0.1:${this.#runtimeApi.port}`),
       stdio: ["ignore", "pipe", "pipe"],
@@ -200,7 +205,7 @@ export class Worker {
       AWS_LAMBDA_LOG_STREAM_NAME: "local",
       AWS_LAMBDA_RUNTIME_API: runtimeApi,
       LAMBDA_TASK_ROOT: config.folder,
-      _HANDLER: "index.handler",
+      _HANDLER: HANDLER,
     }
   }
 }

@@ -10,7 +10,7 @@ here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 root="$(cd "$here/../.." && pwd)"
 clients="$root/.clients"
 layer="$root/layers/pkcs11"
-names=(notation cosign python npm java softhsm tpm2 graphene)
+names=(notation cosign python npm java softhsm tpm2 graphene ric)
 
 notation_version=1.3.2-2
 notation_module=github.com/notaryproject/notation/cmd/notation@v1.3.2
@@ -44,6 +44,7 @@ stamp() {
     softhsm) echo "${softhsm_packages[*]}" ;;
     tpm2) echo "${tpm2_packages[*]}" ;;
     graphene) sha256sum <"$layer/package-lock.json" | cut -c1-64 ;;
+    ric) sha256sum <"$here/ric/package-lock.json" | cut -c1-64 ;;
   esac
 }
 
@@ -168,6 +169,18 @@ install_graphene() {
   (cd "$clients/graphene" && node -e 'require("graphene-pk11")')
 }
 
+# AWS's own runtime interface client for Node.js. Its scripts compile curl and a C++ library out of its archive, with cmake, make and a C++ compiler, and then
+# its native part, with Python and Node's headers: those of a system's Node where they are, since it uses Node-API.
+install_ric() {
+  local prefix
+  has cmake && has make && has g++ || { echo "cmake, make and g++ are needed"; return 1; }
+  prefix="$(node -p 'require("path").resolve(process.execPath, "../..")')"
+  if [ -e "$prefix/include/node/common.gypi" ]; then export npm_config_nodedir="$prefix"; fi
+  cp "$here/ric/package.json" "$here/ric/package-lock.json" "$clients/ric/"
+  (cd "$clients/ric" && npm ci --no-audit --no-fund --loglevel=error)
+  [ -e "$clients/ric/node_modules/aws-lambda-ric/rapid-client.node" ]
+}
+
 python_version() { "$clients/python/bin/python" -c "import importlib.metadata as m; print(m.version('$1'))" 2>/dev/null; }
 npm_version() { node -p "require('$clients/npm/node_modules/$1/package.json').version" 2>/dev/null; }
 # Loaded, since a binding that was not compiled has a version too.
@@ -187,6 +200,7 @@ print_versions() {
   line tpm2-pkcs11 "$(sed -nE 's/.* libtpm2-pkcs11-1=([^ ]+).*/\1/p' "$clients/tpm2/.installed" 2>/dev/null || true)"
   line dbus-daemon "$(dbus-daemon --version 2>/dev/null | sed -nE '1s/.* ([0-9.]+)$/\1/p' || true)"
   line graphene-pk11 "$(graphene_version || true)"
+  line aws-lambda-ric "$(node -p "require('$clients/ric/node_modules/aws-lambda-ric/package.json').version" 2>/dev/null || true)"
   line tuf-js "$(node -p "require('$root/node_modules/tuf-js/package.json').version" 2>/dev/null || true)"
 }
 

@@ -24,6 +24,7 @@ const CLIENTS = {
     path: join(INSTALLED, "graphene/node_modules/pkcs11js/build/Release/pkcs11.node"),
     installer: "graphene",
   },
+  ric: { path: join(INSTALLED, "ric/node_modules/aws-lambda-ric/rapid-client.node"), installer: "ric" },
   java: { path: "java", installer: "java" },
   openssl: { path: "openssl", installer: undefined },
   curl: { path: "curl", installer: undefined },
