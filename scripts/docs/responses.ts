@@ -1,4 +1,5 @@
-/** What the API answers, as JSON Schema. test/unit/docs.test.ts holds it against the functions' own views. */
+/** What the API answers, as JSON Schema. test/unit/docs.test.ts holds it against the functions' own views. One table, so as long as the API. */
+import { KEY_MODES } from "@sealwright/core/model"
 
 type Schema = { readonly [name: string]: unknown }
 
@@ -62,7 +63,7 @@ export const COMPONENTS = {
       wrapped: { ...flag, description: "the issuer's key is a wrapped one" },
       number: { ...decimal, description: "position in the issuer's numbering" },
       serial: { type: "string", description: "serial of the certificate, lower-case hex" },
-      keyMode: { enum: ["ephemeral", "held"] },
+      keyMode: { enum: [...KEY_MODES] },
       subject: object({ mediaType: text, digest: text, size: whole }),
       reference: text,
       principal: text,
@@ -118,7 +119,7 @@ export const COMPONENTS = {
     {
       name: text,
       issuer: text,
-      keyMode: { enum: ["ephemeral", "held"] },
+      keyMode: { enum: [...KEY_MODES] },
       algorithm: text,
       principals: texts,
       repositories: texts,

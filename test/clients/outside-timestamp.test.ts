@@ -17,6 +17,16 @@ import {
 } from "./deployment.ts"
 
 const CONFIG = `
+[ca]
+default_ca = lists
+[lists]
+database = index.txt
+crlnumber = crlnumber
+default_md = sha256
+default_crl_days = 7
+crl_extensions = list
+[list]
+authorityKeyIdentifier = keyid
 [tsa]
 default_tsa = ours
 [ours]
@@ -63,6 +73,8 @@ withClients("R8, R32: another authority's timestamps on our signatures", ["opens
   beforeAll(async () => {
     writeFileSync(join(folder, "tsa.cnf"), `[req]\ndistinguished_name = name\n[name]\n${CONFIG}`)
     writeFileSync(join(folder, "serial"), "01\n")
+    writeFileSync(join(folder, "index.txt"), "")
+    writeFileSync(join(folder, "crlnumber"), "01\n")
     await certificate("root", "root")
     await certificate("stamper", "stamper", "-CA", "root.pem", "-CAkey", "root.key")
     authority = createServer(async (request, response) => {
@@ -128,5 +140,39 @@ withClients("R8, R32: another authority's timestamps on our signatures", ["opens
     mkdirSync(store)
     copyFileSync(join(folder, "strange.pem"), join(store, "strange.pem"))
     expect(await judge(bundle)).toMatchObject({ status: 1, stderr: expect.stringContaining("timestamp") })
+  })
+
+  const verdict = async () => {
+    const bundle = await deployment.publishAndExport("bundle")
+    const { status: ended, answer } = await deployment.sealwright(
+      ...(["auditor", "verify", image.path, "--reference", `${REPOSITORY}:v1`] as const),
+      ...[
+        "--policy",
+        join(bundle, "policy/trustpolicy.json"),
+        "--bundle",
+        bundle,
+        "--root",
+        "tuf-root.json",
+        "--no-state",
+      ],
+    )
+    return { ended, code: answer.code }
+  }
+
+  async function importList(): Promise<void> {
+    const by = ["-config", "tsa.cnf", "-keyfile", "root.key", "-cert", "root.pem"]
+    await openSsl("ca", "-gencrl", ...by, "-out", "list.pem")
+    await openSsl("crl", "-in", "list.pem", "-outform", "DER", "-out", "list.crl")
+    await deployment.must("admin", "root", "crl", "import", join(folder, "list.crl"))
+  }
+
+  test("our verifier accepts it with the authority's CRL, and neither without nor after the authority's revocation", async () => {
+    expect(await verdict()).toEqual({ ended: 3, code: "REVOCATION_UNKNOWN" })
+    await importList()
+    expect(await verdict()).toEqual({ ended: 0, code: "ACCEPTED" })
+    await sleep(1_100)
+    await openSsl("ca", "-config", "tsa.cnf", "-keyfile", "root.key", "-cert", "root.pem", "-revoke", "stamper.pem")
+    await importList()
+    expect(await verdict()).toEqual({ ended: 1, code: "TIMESTAMP_AUTHORITY_REVOKED" })
   })
 })

@@ -18,7 +18,7 @@ const COMMANDS: { readonly [name: string]: { readonly summary: string; readonly 
     load: async () => (await import("./commands/root.ts")).rootRetire,
   },
   "root crl import": {
-    summary: "take in the CRL of an authority above an external issuer",
+    summary: "take in the CRL of an outside authority",
     load: async () => (await import("./commands/root.ts")).rootCrlImport,
   },
   "root ceremony": {

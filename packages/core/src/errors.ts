@@ -1,7 +1,7 @@
 /** `caller`: the request is wrong; `denied`: policy says no; `conflict`: try again or look first; `backend`: a dependency failed. */
 export type ErrorKind = "caller" | "denied" | "missing" | "conflict" | "backend"
 
-/** Public API: add codes, never rename or reuse one. docs/errors.md is generated from this table. */
+/** Public API: add codes, never rename or reuse one. docs/errors.md is generated from this table, which is one file for that reason, however long. */
 export const ERROR_CODES = {
   REQUEST_MALFORMED: {
     kind: "caller",

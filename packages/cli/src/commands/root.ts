@@ -88,11 +88,11 @@ const importShape = openObject({
 
 export const rootCrlImport: Command = {
   name: "root crl import",
-  summary: "take in the CRL of an authority above an external issuer",
+  summary: "take in the CRL of an outside authority",
   help: `
 Usage: sealwright root crl import FILE
 
-Hands the CRL (DER or PEM) of an offline root, or of a CA between it and an issuer, to the service, which checks its signature and publishes it at
+Hands the CRL (DER or PEM) of an offline root, of a CA between it and an issuer, or of an outside timestamp authority's root to the service, which checks its signature and publishes it at
 crl/KEY-ID.crl, in the trust data, and in what export writes for notation. Number and date of one authority's lists never go back. When the list
 revokes an issuer, verifiers refuse it from the publication on; revoke it in the service too, so that it stops signing. \`sealwright status\` says when
 the list runs out. Safe to repeat.

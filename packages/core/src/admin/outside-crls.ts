@@ -5,6 +5,7 @@ import { type Certificate, parseCertificate } from "@sealwright/formats/x509"
 import { type CrlCode, lookUp, openCrl } from "@sealwright/verifier/crl-check"
 import { type ErrorCode, ServiceError } from "../errors.ts"
 import { type Actor, auditWrite } from "../ledger/audit.ts"
+import { listOutsideAuthorities } from "../ledger/outside-authorities.ts"
 import { findOutsideCrl, outsideCrlWrite } from "../ledger/outside-crls.ts"
 import { listIssuers, readDeployment, rootsOf } from "../ledger/trust.ts"
 import type { Issuer, OutsideCrl } from "../model.ts"
@@ -34,8 +35,8 @@ export interface ImportedCrl {
 }
 
 /**
- * Takes in the CRL of an authority above an issuer of ours (R24, R26): an outside root, or a CA between. It is published from the next epoch on. Lists of
- * one authority never go back, neither by their number nor by their date. Safe to repeat with the same bytes.
+ * Takes in the CRL of an authority above an issuer of ours (R24, R26), an outside root or a CA between, or of an outside timestamp authority's root. It is
+ * published from the next epoch on. Lists of one authority never go back, neither by their number nor by their date. Safe to repeat with the same bytes.
  * @param der one complete CRL with a number
  * @throws ServiceError OUTSIDE_CRL_MALFORMED, OUTSIDE_CRL_ISSUER_UNKNOWN, OUTSIDE_CRL_SIGNATURE, OUTSIDE_CRL_NOT_IN_FORCE, OUTSIDE_CRL_LIMITED,
  * OUTSIDE_CRL_OLDER, CONTENTION
@@ -45,7 +46,8 @@ export async function importOutsideCrl(ports: AdminPorts, der: Uint8Array, actor
   const all = await listIssuers(ports.table)
   const issuers = all.filter(({ external }) => external)
   const own = new Set([...rootsOf(await readDeployment(ports.table)), ...all].map((one) => one.issuerKeyId))
-  const authority = findAuthority(ports, crl, issuers, own)
+  const stamping = (await listOutsideAuthorities(ports.table)).flatMap(({ roots }) => roots)
+  const authority = findAuthority(ports, crl, [...issuers.flatMap(({ chain }) => chain), ...stamping], own)
   checkScope(crl, authority, issuers)
   const list = {
     issuerKeyId: issuerKeyId(ports.digest, authority.spki),
@@ -86,12 +88,20 @@ function readCrl(der: Uint8Array): Crl & { readonly crlNumber: bigint } {
   return { ...crl, crlNumber }
 }
 
-/** The certificate, above one of our issuers, whose key signed the list. Keys of our own publish lists of their own. */
-function findAuthority(ports: AdminPorts, crl: Crl, issuers: readonly Issuer[], own: ReadonlySet<string>): Certificate {
+/**
+ * The certificate whose key signed the list. Keys of our own publish lists of their own.
+ * @param known certificates above our issuers, and roots of outside timestamp authorities
+ */
+function findAuthority(
+  ports: AdminPorts,
+  crl: Crl,
+  known: readonly Uint8Array[],
+  own: ReadonlySet<string>,
+): Certificate {
   const now = wholeSeconds(ports.clock())
   let code: ErrorCode = "OUTSIDE_CRL_ISSUER_UNKNOWN"
-  let why = "no certificate above an issuer has its issuer's name"
-  for (const der of issuers.flatMap(({ chain }) => chain)) {
+  let why = "no certificate above an issuer, and no timestamp root, has its issuer's name"
+  for (const der of known) {
     const certificate = parseCertificate(der)
     if (own.has(issuerKeyId(ports.digest, certificate.spki))) continue
     const opened = ports.run(openCrl(crl.der, certificate, now))
