@@ -24,6 +24,7 @@ function profile(change: Partial<Profile> = {}): Profile {
   return {
     name: "release",
     ...PROFILE,
+    extraIssuer: undefined,
     state: "active",
     generation: 1,
     held: undefined,

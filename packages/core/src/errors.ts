@@ -158,6 +158,22 @@ export const ERROR_CODES = {
     retry: false,
     remedy: "The next generation is one above the one that answers now: read the responders and ask again.",
   },
+  ISSUER_ALGORITHM_WRONG: {
+    kind: "caller",
+    retry: false,
+    remedy: "Name an ML-DSA-65 issuer for extra signatures, and one of another algorithm for all else.",
+  },
+  ROOT_ALGORITHM_MISSING: {
+    kind: "caller",
+    retry: false,
+    remedy: "Make a root of this algorithm first: `sealwright root create --algorithm ml-dsa-65`.",
+  },
+  EXTRA_SIGNATURE_UNSUPPORTED: {
+    kind: "caller",
+    retry: false,
+    remedy:
+      "Extra signatures are for profiles of key mode `ephemeral` or `shared` without timestamps: make such a profile.",
+  },
   ISSUER_NOT_PUBLISHED: {
     kind: "conflict",
     retry: true,

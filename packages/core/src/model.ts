@@ -1,3 +1,4 @@
+import type { SignatureScheme } from "@sealwright/formats/algorithms"
 import type { Descriptor } from "@sealwright/formats/oci"
 import { isWrapped, type KeyReference } from "./ports.ts"
 
@@ -18,6 +19,8 @@ export interface Deployment {
   readonly root: Issuer
   /** those before it, oldest first; `retired` ones have left the trust bundle */
   readonly formerRoots: readonly Issuer[]
+  /** those under other algorithms beside it, oldest first: each certifies the issuers of its own algorithm; `retired` ones have left the trust bundle */
+  readonly extraRoots: readonly Issuer[]
   /** rises with each change, so that of two changes at once one fails */
   readonly version: number
   readonly tuf: TufKeys
@@ -135,12 +138,20 @@ export interface OutsideAuthority {
 }
 export type ProfileAlgorithm = "ecdsa-p256-sha256" | "ecdsa-p384-sha384" | "rsa-pss-sha384"
 
+/** What an act may sign with a second time (R19): all keys and certificates of that signature are of it too, up to a root of its own. */
+export const EXTRA_ALGORITHM = "ml-dsa-65" as const
+export type ExtraAlgorithm = typeof EXTRA_ALGORITHM
+/** What issuers may have. */
+export type IssuerAlgorithm = ProfileAlgorithm | ExtraAlgorithm
+
 /** A named signing policy (D1): who may sign what, with which issuer and key. */
 export interface Profile {
   readonly name: string
   readonly issuer: string
   readonly keyMode: KeyMode
   readonly algorithm: ProfileAlgorithm
+  /** name of the issuer of the extra signatures, under `EXTRA_ALGORITHM`; undefined: none are made */
+  readonly extraIssuer: string | undefined
   /** who may sign: `arn:aws:iam::{account}:role/{name}` or `…:user/{name}` */
   readonly principals: readonly string[]
   /** `registry/repository`, or `registry/path/*` for everything below */
@@ -195,10 +206,27 @@ export interface Lease {
   readonly used: ReadonlyMap<number, string>
 }
 
+/** The extra signature of an act has a format of its own, so that who wants the one that stock clients take finds it by name. */
+export type EnvelopeFormat = "notary-jws" | "notary-jws-ml-dsa-65"
+
+export function envelopeFormat(scheme: SignatureScheme): EnvelopeFormat {
+  return scheme === EXTRA_ALGORITHM ? "notary-jws-ml-dsa-65" : "notary-jws"
+}
+
 export interface Envelope {
-  readonly format: "notary-jws"
+  readonly format: EnvelopeFormat
   readonly mediaType: string
   readonly bytes: Uint8Array
+}
+
+/** Which certificate and number the extra signature of an act has, in its own issuer's numbering (D2, D3). */
+export interface ExtraSignature {
+  readonly issuer: string
+  readonly issuerKeyId: string
+  readonly number: number
+  readonly leaseFirst: number
+  /** serial of its leaf, lower-case hex */
+  readonly serialHex: string
 }
 
 /** The durable entry of one signature (D1, D4). */
@@ -221,7 +249,9 @@ export interface SignatureRecord {
   readonly signedAt: Date
   readonly expiresAt: Date | undefined
   readonly certificateNotAfter: Date
+  /** the extra signature's, if there is one, is the second */
   readonly envelopes: readonly Envelope[]
+  readonly extra?: ExtraSignature | undefined
   /** lower-case hex SHA-256 of the whole request, as the idempotency key binds it */
   readonly requestDigest: string
 }
@@ -271,6 +301,7 @@ export type RevocationTarget =
       readonly number: number
       /** serial of the signature's own leaf; undefined under a held key, whose certificate is shared */
       readonly serialHex: string | undefined
+      readonly extra?: Pick<ExtraSignature, "issuerKeyId" | "number"> & { readonly serialHex: string | undefined }
     }
   | { readonly kind: "artifact"; readonly digest: string }
   | {
@@ -278,6 +309,8 @@ export type RevocationTarget =
       readonly thumbprint: string
       readonly issuerKeyId: string
       readonly serialHex: string
+      /** the certificate of the same act's extra signature */
+      readonly extra?: { readonly thumbprint: string; readonly issuerKeyId: string; readonly serialHex: string }
     }
   | {
       readonly kind: "issuer"

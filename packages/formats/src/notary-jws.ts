@@ -29,6 +29,8 @@ const HEADER = {
   serial: "io.sealwright.serial",
   /** position in the issuer's numbering, decimal */
   number: "io.sealwright.number",
+  /** issuer and number of the signature of the same act under another algorithm: `hex:decimal` */
+  beside: "io.sealwright.beside",
 } as const
 
 /** Which certificate a signature belongs to and, where a service numbers them, which number it has: signed along, so that no sibling can stand in (D2). */
@@ -39,6 +41,15 @@ export interface SealwrightHeader {
   readonly serial: Uint8Array
   /** undefined: made with a key of one's own, which nobody numbers */
   readonly number: number | undefined
+  /** the signature that one act made first, under another algorithm and with a number of its own; undefined: this one is it */
+  readonly beside?: BesideSignature | undefined
+}
+
+/** How the extra signature of an act names the other one (R19): neither can be moved to another act. */
+export interface BesideSignature {
+  /** SHA-256 of the SubjectPublicKeyInfo of its issuer */
+  readonly issuerKeyId: Uint8Array
+  readonly number: number
 }
 
 export interface ProtectedHeader {
@@ -112,6 +123,7 @@ export function unsignedEnvelope(fields: SigningFields): UnsignedEnvelope {
     [authority ? HEADER.authenticSigningTime : HEADER.signingTime]: formatTime(signingTime),
     ...(expiry === undefined ? {} : { [HEADER.expiry]: formatTime(expiry) }),
     [HEADER.signingScheme]: (authority ? "notary.x509.signingAuthority" : "notary.x509") satisfies SigningScheme,
+    ...(sealwright.beside && { [HEADER.beside]: besideText(sealwright.beside) }),
     [HEADER.issuer]: hexEncode(sealwright.issuerKeyId),
     ...(sealwright.number === undefined ? {} : { [HEADER.number]: sealwright.number.toString() }),
     [HEADER.serial]: hexEncode(sealwright.serial),
@@ -168,12 +180,18 @@ export function rawSignature(scheme: SignatureScheme, signature: Uint8Array): Ui
   return fieldBytes === undefined ? signature : ecdsaDerToRaw(signature, fieldBytes)
 }
 
+/** What the Notary specification has, and ML-DSA-65, whose `alg` is that of ML-DSA for JOSE and COSE (draft-ietf-cose-dilithium). */
 const NOTARY_SCHEMES: ReadonlyMap<string, SignatureScheme> = new Map(
   (Object.keys(SCHEMES) as SignatureScheme[])
-    .filter((scheme) => schemeRow(scheme).fieldBytes !== undefined || schemeRow(scheme).padding === "pss")
+    .filter((scheme) => {
+      const { fieldBytes, padding, keyType } = schemeRow(scheme)
+      return fieldBytes !== undefined || padding === "pss" || keyType === "ml-dsa-65"
+    })
     .map((scheme) => [schemeRow(scheme).jose, scheme]),
 )
 
+/** base64url of ML-DSA-65's 3,309 bytes, the longest of the table */
+const MAX_SIGNATURE_TEXT = 4412
 const base64urlText = string(MAX_ENVELOPE_BYTES)
 const envelopeShape = object({
   payload: base64urlText,
@@ -182,7 +200,7 @@ const envelopeShape = object({
     { x5c: array(string(Math.ceil(MAX_CERTIFICATE_BYTES / 3) * 4), MAX_CHAIN, 1) },
     { [HEADER.timestampSignature]: string(MAX_ENVELOPE_BYTES), [HEADER.signingAgent]: string(1024) },
   ),
-  signature: string(2048),
+  signature: string(MAX_SIGNATURE_TEXT),
 })
 
 /**
@@ -231,6 +249,7 @@ const time: Reader<Date> = (value, at) => {
   return parseTimeLenient(value)
 }
 const name = string(256, /./s)
+const decimal = string(15, /^(?:0|[1-9][0-9]*)$/)
 const headerShape = openObject(
   {
     alg: string(16),
@@ -246,7 +265,8 @@ const headerShape = openObject(
     [HEADER.verificationPluginMinVersion]: name,
     [HEADER.issuer]: string(64, /^[0-9a-f]{64}$/),
     [HEADER.serial]: string(40, /^(?:[0-9a-f]{2}){1,20}$/),
-    [HEADER.number]: string(15, /^(?:0|[1-9][0-9]*)$/),
+    [HEADER.number]: decimal,
+    [HEADER.beside]: string(80, /^[0-9a-f]{64}:(?:0|[1-9][0-9]{0,14})$/),
   },
 )
 const UNDERSTOOD_CRITICAL: ReadonlySet<string> = new Set([
@@ -282,7 +302,12 @@ function parseProtectedHeader(bytes: Uint8Array): ProtectedHeader {
     signingTime,
     expiry,
     verificationPlugin,
-    sealwright: sealwrightHeader(header[HEADER.issuer], header[HEADER.serial], header[HEADER.number]),
+    sealwright: sealwrightHeader(
+      header[HEADER.issuer],
+      header[HEADER.serial],
+      header[HEADER.number],
+      header[HEADER.beside],
+    ),
     extended: Object.fromEntries(Object.entries(value).filter(([member]) => !NOT_EXTENDED.has(member))),
   }
 }
@@ -307,15 +332,26 @@ function sealwrightHeader(
   issuer: string | undefined,
   serial: string | undefined,
   number: string | undefined,
+  beside: string | undefined,
 ): SealwrightHeader | undefined {
-  if (issuer === undefined && serial === undefined && number === undefined) return undefined
+  if (issuer === undefined && serial === undefined && number === undefined && beside === undefined) return undefined
   if (issuer === undefined || serial === undefined)
     throw malformed("issuer and serial stand together, and a number with them")
+  if (beside !== undefined && number === undefined) throw malformed("an extra signature without a number")
   return {
     issuerKeyId: hexDecode(issuer),
     serial: hexDecode(serial),
     number: number === undefined ? undefined : Number(number),
+    ...(beside !== undefined && { beside: besideFrom(beside) }),
   }
+}
+
+function besideText({ issuerKeyId, number }: BesideSignature): string {
+  return `${hexEncode(issuerKeyId)}:${number}`
+}
+
+function besideFrom(text: string): BesideSignature {
+  return { issuerKeyId: hexDecode(text.slice(0, 64)), number: Number(text.slice(65)) }
 }
 
 function malformed(detail: string): FormatError {

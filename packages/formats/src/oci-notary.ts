@@ -3,6 +3,8 @@ import { FormatError } from "./errors.ts"
 import { type Descriptor, MEDIA_TYPE, parseDigest, parseImageManifest } from "./oci.ts"
 
 export const NOTARY_ARTIFACT_TYPE = "application/vnd.cncf.notary.signature"
+/** Of envelopes under an algorithm that released Notary clients don't have: they look for their own type, so they never meet one. */
+export const EXTRA_ARTIFACT_TYPE = "application/vnd.sealwright.signature.v1"
 export const JWS_MEDIA_TYPE = "application/jose+json"
 export const THUMBPRINTS_ANNOTATION = "io.cncf.notary.x509chain.thumbprint#S256"
 const CREATED_ANNOTATION = "org.opencontainers.image.created"
@@ -20,6 +22,8 @@ export interface SignatureManifestFields {
   readonly thumbprints: readonly Uint8Array[]
   /** RFC 3339 text, such as `formatTime` writes */
   readonly created: string
+  /** default: the one of Notary */
+  readonly artifactType?: typeof NOTARY_ARTIFACT_TYPE | typeof EXTRA_ARTIFACT_TYPE
 }
 
 /**
@@ -32,7 +36,11 @@ export function encodeSignatureManifest(fields: SignatureManifestFields): Uint8A
     JSON.stringify({
       schemaVersion: 2,
       mediaType: MEDIA_TYPE.imageManifest,
-      config: { mediaType: NOTARY_ARTIFACT_TYPE, digest: EMPTY_CONFIG_DIGEST, size: EMPTY_CONFIG.length },
+      config: {
+        mediaType: fields.artifactType ?? NOTARY_ARTIFACT_TYPE,
+        digest: EMPTY_CONFIG_DIGEST,
+        size: EMPTY_CONFIG.length,
+      },
       layers: [{ mediaType: JWS_MEDIA_TYPE, digest: fields.envelope.digest, size: fields.envelope.size }],
       subject: { mediaType, digest, size },
       annotations: {
@@ -49,13 +57,13 @@ export interface SignatureManifest {
 }
 
 /**
- * Reads a Notary signature manifest in its older form (type in the config) or its newer one (`artifactType`).
+ * Reads a Notary signature manifest, or one of an extra signature, in the older form (type in the config) or the newer one (`artifactType`).
  * @throws FormatError ENVELOPE_MALFORMED when the manifest is of another artifact or has not exactly one layer and a subject; and as `parseImageManifest`
  */
 export function parseSignatureManifest(bytes: Uint8Array): SignatureManifest {
   const manifest = parseImageManifest(bytes)
   const type = manifest.artifactType ?? manifest.config.mediaType
-  if (type !== NOTARY_ARTIFACT_TYPE) throw malformed("a manifest of another artifact")
+  if (type !== NOTARY_ARTIFACT_TYPE && type !== EXTRA_ARTIFACT_TYPE) throw malformed("a manifest of another artifact")
   const [envelope, ...others] = manifest.layers
   if (envelope === undefined || others.length > 0) throw malformed("a signature manifest without exactly one layer")
   if (manifest.subject === undefined) throw malformed("a signature manifest without a subject")

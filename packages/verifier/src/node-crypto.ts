@@ -4,32 +4,38 @@ import { hexDecode } from "@sealwright/formats/bytes"
 import { sequence } from "@sealwright/formats/der-write"
 import { type PublicKey, parsePublicKey } from "@sealwright/formats/x509"
 import { Recent } from "./recent.ts"
-import type { CryptoRequest, Step } from "./requests.ts"
+import { AlgorithmUnavailable, type CryptoRequest, type Step } from "./requests.ts"
 
 /** Keys are imported once: an import costs half of a P-256 verification. `null` stands for a key that cannot be imported. */
 const keys = new Recent<ImportedKey | null>(256)
 
 interface ImportedKey {
-  readonly key: KeyObject
+  /** undefined: of a kind that this Node lacks */
+  readonly key: KeyObject | undefined
   /** read from the encoding: asking the key object for its curve costs a third of an import */
   readonly kind: PublicKey
 }
 
 /**
  * Drives a step to its end with node:crypto, synchronously.
- * @throws whatever the step throws; a bad key or signature is the answer "no", never an exception
+ * @throws whatever the step throws; a bad key or signature is the answer "no", never an exception; ML-DSA under a Node that has none is
+ * `AlgorithmUnavailable`, thrown into the step
  */
 export function runSync<T>(step: Step<T>): T {
   let state = step.next()
-  while (!state.done) state = step.next(answer(state.value))
+  while (!state.done) {
+    const answered = answer(state.value)
+    state = answered instanceof AlgorithmUnavailable ? step.throw(answered) : step.next(answered)
+  }
   return state.value
 }
 
-function answer(request: CryptoRequest): Uint8Array | boolean {
+function answer(request: CryptoRequest): Uint8Array | boolean | AlgorithmUnavailable {
   if (request.kind === "digest") return hash(request.hash, request.bytes, "buffer")
   const imported = importKey(request.spki)
   if (imported === null || !fits(imported.kind, request.scheme)) return false
   const { key } = imported
+  if (key === undefined) return new AlgorithmUnavailable(request.scheme)
   const row = schemeRow(request.scheme)
   try {
     if (row.padding === "pss" && row.hash !== undefined)
@@ -52,12 +58,25 @@ function importKey(spki: Uint8Array): ImportedKey | null {
   let imported: ImportedKey | null
   try {
     const kind = parsePublicKey(spki)
-    imported = { kind, key: kind.type === "ec" ? importEcKey(spki) : importSpki(spki) }
+    imported = { kind, key: kind.type === "ml-dsa-65" ? importMlDsa(spki) : importOther(kind, spki) }
   } catch {
     imported = null
   }
   keys.set(id, imported)
   return imported
+}
+
+function importOther(kind: PublicKey, spki: Uint8Array): KeyObject {
+  return kind.type === "ec" ? importEcKey(spki) : importSpki(spki)
+}
+
+/** Any 1,952 bytes are a key of ML-DSA-65 (FIPS 204, algorithm 23), so what can't be imported is unknown to this Node. */
+function importMlDsa(spki: Uint8Array): KeyObject | undefined {
+  try {
+    return importSpki(spki)
+  } catch {
+    return undefined
+  }
 }
 
 function importSpki(spki: Uint8Array): KeyObject {

@@ -155,8 +155,9 @@ export function* verifyNotaryEnvelope(bytes: Uint8Array, options: NotaryOptions)
   }
 }
 
-/** Notary ties the algorithm to the key: a curve to its hash, RSA 2048, 3072 and 4096 to SHA-256, 384 and 512. */
+/** Notary ties the algorithm to the key: a curve to its hash, RSA 2048, 3072 and 4096 to SHA-256, 384 and 512; so does ML-DSA-65, which it lacks. */
 export function notaryScheme(key: PublicKey): SignatureScheme | undefined {
+  if (key.type === "ml-dsa-65") return key.type
   if (key.type === "ec") return EC_SCHEMES[key.curve]
   return key.type === "rsa" ? RSA_SCHEMES.get(key.modulusBits) : undefined
 }

@@ -119,6 +119,7 @@ function statementOf(read: ReadStatement, readStore: ReadStore): NotationStateme
       atLeast: 1,
       trustedArtifacts: [],
       algorithms: undefined,
+      requiredAlgorithms: [],
       maxStaleSec: undefined,
       timestamps: {
         roots: (trustStores ?? [])

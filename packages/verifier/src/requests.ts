@@ -16,7 +16,20 @@ export type CryptoRequest =
       readonly signature: Uint8Array
     }
 
-/** A step of verification: yields requests, is resumed with a digest or with a yes or no, and ends with `T`. */
+/** What a driver throws into a step when its platform lacks the algorithm of a request: neither yes nor no. */
+export class AlgorithmUnavailable extends Error {
+  readonly scheme: SignatureScheme
+
+  constructor(scheme: SignatureScheme) {
+    super(`this platform has no ${scheme}`)
+    this.scheme = scheme
+  }
+}
+
+/**
+ * A step of verification: yields requests, is resumed with a digest or with a yes or no, or with `AlgorithmUnavailable` thrown into it, and ends
+ * with `T`.
+ */
 export type Step<T> = Generator<CryptoRequest, T, Uint8Array | boolean>
 
 export function* digest(hash: HashName, bytes: Uint8Array): Step<Uint8Array> {

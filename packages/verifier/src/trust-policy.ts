@@ -1,5 +1,6 @@
 import { SCHEMES, type SignatureScheme } from "@sealwright/formats/algorithms"
 import { bytesEqual } from "@sealwright/formats/bytes"
+import { FormatError } from "@sealwright/formats/errors"
 import { parseDigest } from "@sealwright/formats/oci"
 import {
   anyJson,
@@ -68,6 +69,8 @@ export interface TrustPolicy {
   readonly trustedArtifacts: readonly string[]
   /** undefined: every algorithm that Notary has */
   readonly algorithms: readonly SignatureScheme[] | undefined
+  /** of each set one algorithm at least must have signed, within one act of a party; empty: any one signature is enough (R19) */
+  readonly requiredAlgorithms: readonly (readonly SignatureScheme[])[]
   /** undefined: as the bundle was opened */
   readonly maxStaleSec: number | undefined
   readonly timestamps: TimestampTrust
@@ -105,6 +108,9 @@ const digest: Reader<string> = (value, at) => {
 const identity: Reader<Identity> = (value, at) => parseIdentity(string(1024)(value, at), at)
 const identities = array(identity, 1000, 1)
 const algorithm = oneOf(...(Object.keys(SCHEMES) as SignatureScheme[]))
+/** One algorithm, or several of which one is enough. */
+const algorithmSet: Reader<readonly SignatureScheme[]> = (value, at) =>
+  Array.isArray(value) ? array(algorithm, 16, 1)(value, at) : [algorithm(value, at)]
 const partyName = string(64, /^[A-Za-z0-9][A-Za-z0-9 ._-]*$/)
 
 function policyShape(readFile: ReadFile) {
@@ -127,6 +133,7 @@ function policyShape(readFile: ReadFile) {
       require: requirement,
       scopes: map(object({}, { signatureCheck: boolean, optionalChecks }), 1000, string(512)),
       algorithms: array(algorithm, 16, 1),
+      requiredAlgorithms: array(algorithmSet, 8, 1),
       maxStaleSec: integer(0, 10 * 366 * 86_400),
       requireAllowList: boolean,
       timestampRoots: timestampRootsReader(readFile),
@@ -163,11 +170,19 @@ function buildPolicy(read: ReadPolicy): TrustPolicy {
     atLeast,
     trustedArtifacts: read.trustedArtifacts ?? [],
     algorithms: read.algorithms,
+    requiredAlgorithms: requiredOf(read),
     maxStaleSec: read.maxStaleSec,
     timestamps: { roots: timestampRoots, required: requireTimestamp ? "always" : "none" },
     requireAllowList: read.requireAllowList ?? false,
     acceptNewRoots: read.acceptNewRoots ?? false,
   }
+}
+
+function requiredOf({ requiredAlgorithms = [], algorithms }: ReadPolicy): TrustPolicy["requiredAlgorithms"] {
+  for (const set of requiredAlgorithms)
+    if (algorithms !== undefined && !set.some((each) => algorithms.includes(each)))
+      throw mismatch("trustPolicy.requiredAlgorithms", "asks for an algorithm that `algorithms` does not allow")
+  return requiredAlgorithms
 }
 
 function checksOf({ signatureCheck, optionalChecks: optional }: ReadChecks, outer: PolicyChecks): PolicyChecks {
@@ -256,6 +271,16 @@ export function emailOf(leaf: Certificate): string | undefined {
   const names = readExtension(leaf.extensions, EXTENSION.subjectAltName)
   const [name] = names ?? []
   return names?.length === 1 && name?.type === "rfc822Name" ? name.value : undefined
+}
+
+/** As `emailOf`; undefined also when the alternative names can't be read. */
+export function emailIn(leaf: Certificate): string | undefined {
+  try {
+    return emailOf(leaf)
+  } catch (error) {
+    if (error instanceof FormatError) return undefined
+    throw error
+  }
 }
 
 /** @throws FormatError when the subject alternative name of the leaf can't be read */

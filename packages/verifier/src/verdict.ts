@@ -1,3 +1,4 @@
+import type { SignatureScheme } from "@sealwright/formats/algorithms"
 import { BUNDLE_CODES, type BundleCode } from "./bundle.ts"
 import { NOTARY_CODES, type NotaryCode } from "./notary.ts"
 import { TIMESTAMP_CODES } from "./timestamp.ts"
@@ -59,6 +60,10 @@ const OWN_CODES = {
     "Do not run it; tell the publisher: somebody signs beside the record.",
   ),
   NOT_ON_ALLOW_LIST: rejected("the publisher's allow list has not this artifact here", DO_NOT_RUN),
+  ALGORITHMS_MISSING: rejected(
+    "no party has one act signed under every algorithm that the policy requires",
+    "Get the signature that is missing: an extra one stands beside the artifact as the first one does.",
+  ),
   PARTIES_MISSING: rejected("fewer parties have signed than the policy requires", "Get the missing signatures."),
 
   ROOT_NOT_ACCEPTED: inconclusive(
@@ -77,6 +82,11 @@ const OWN_CODES = {
   REVOCATION_STALE: inconclusive("what is known of revocations is older than allowed", NEWER_BUNDLE),
   REVOCATION_NOT_COVERED: inconclusive("the list has not settled this signature's number", NEWER_BUNDLE),
   ALLOW_LIST_UNKNOWN: inconclusive("the policy asks for an allow list, and the bundle has none", NEWER_BUNDLE),
+  ALGORITHM_UNAVAILABLE: inconclusive(
+    "this platform can't check signatures under this algorithm",
+    "Verify with Node 24 or newer, or where WebCrypto has ML-DSA.",
+  ),
+  ALGORITHMS_UNDECIDED: inconclusive("a signature under a required algorithm could not be decided", NEWER_BUNDLE),
   PARTIES_UNDECIDED: inconclusive("parties are missing whose signatures could not be decided", NEWER_BUNDLE),
 } as const satisfies Record<string, VerdictCodeRow>
 
@@ -124,6 +134,8 @@ export interface SignatureVerdict {
   readonly code: VerdictCode
   /** named parties of the policy that this signature may stand for */
   readonly parties: readonly string[]
+  /** undefined when the envelope did not prove it */
+  readonly algorithm?: SignatureScheme
   /** undefined when the envelope did not prove who signed */
   readonly signer?: {
     readonly subject: string

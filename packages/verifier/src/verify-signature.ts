@@ -1,3 +1,4 @@
+import type { SignatureScheme } from "@sealwright/formats/algorithms"
 import { base64Decode, bytesEqual, hexEncode } from "@sealwright/formats/bytes"
 import { FormatError } from "@sealwright/formats/errors"
 import { parseNotaryJws } from "@sealwright/formats/notary-jws"
@@ -5,14 +6,15 @@ import type { Reference } from "@sealwright/formats/oci-reference"
 import { formatTime } from "@sealwright/formats/time"
 import { allRoots } from "@sealwright/formats/trust-bundle"
 import { ATTRIBUTE, type Certificate, nameAttribute } from "@sealwright/formats/x509"
+import { actOf, signerKeyOf, signerNameOf } from "./acts.ts"
 import { isStale, type OpenedBundle, type RefusedBundle } from "./bundle.ts"
 import type { ChainCache } from "./chain-cache.ts"
 import { checkCrl } from "./crl-check.ts"
 import { type NotaryResult, type VerifiedNotary, verifyNotaryEnvelope } from "./notary.ts"
-import { digest, type Step } from "./requests.ts"
+import { AlgorithmUnavailable, digest, type Step } from "./requests.ts"
 import { type CertificateQuery, CLOCK_TOLERANCE_MS, type RevocationAnswer, type RevokedBy } from "./revocation.ts"
 import type { ProvenTime } from "./timestamp.ts"
-import { emailOf, holds, identityMatches, type Party, type PolicyChecks, type TrustPolicy } from "./trust-policy.ts"
+import { emailIn, holds, identityMatches, type Party, type PolicyChecks, type TrustPolicy } from "./trust-policy.ts"
 import { type Check, fail, pass, type SignatureVerdict, skip, type VerdictCode, verdictOf, warn } from "./verdict.ts"
 
 /** The artifact that is to be run, by digest: what a registry or a file gave, never what a signature says. */
@@ -48,24 +50,52 @@ export interface Question {
 export interface Weighed extends SignatureVerdict {
   readonly standsFor: readonly number[]
   readonly signerKey: string
+  readonly signerName: string
+  /** tells acts apart: the signatures that one act made under several algorithms share it; undefined for what nobody numbers */
+  readonly act: string | undefined
 }
+
+const NOBODY = { signerKey: "", signerName: "", act: undefined } as const
 
 /** Weighs one envelope against everything but the number of parties. Never throws on bad input. */
 export function* weighSignature(bytes: Uint8Array, index: number, question: Question): Step<Weighed> {
+  try {
+    return yield* weigh(bytes, index, question)
+  } catch (error) {
+    if (!(error instanceof AlgorithmUnavailable)) throw error
+    const code = "ALGORITHM_UNAVAILABLE"
+    const checks = [fail("algorithm", code, error.scheme)]
+    const { scheme: algorithm } = error
+    return {
+      index,
+      outcome: verdictOf(code),
+      code,
+      parties: [],
+      algorithm,
+      checks,
+      standsFor: [],
+      ...NOBODY,
+    }
+  }
+}
+
+function* weigh(bytes: Uint8Array, index: number, question: Question): Step<Weighed> {
   const { policy, parties, checks: enabled } = question
   const checks: Check[] = []
   let signer: Weighed["signer"]
   let standsFor: readonly number[] = []
-  let signerKey = ""
+  let identified: Pick<Weighed, "signerKey" | "signerName" | "act"> = NOBODY
+  const algorithm = claimedAlgorithm(bytes)
   const end = (code: VerdictCode): Weighed => ({
     index,
     outcome: verdictOf(code),
     code,
     parties: standsFor.map((at) => parties[at]?.party.name ?? "").filter((name) => name !== ""),
+    ...(algorithm && { algorithm }),
     ...(signer && { signer }),
     checks,
     standsFor,
-    signerKey,
+    ...identified,
   })
   const refuse = (check: string, code: VerdictCode, detail?: string): Weighed => {
     checks.push(fail(check, code, detail))
@@ -83,7 +113,8 @@ export function* weighSignature(bytes: Uint8Array, index: number, question: Ques
 
   const { leaf, target, signingTime } = proven
   signer = signerOf(proven)
-  signerKey = signerKeyOf(proven)
+  const bundle = bundleOf(proven, question.bundles)
+  identified = { signerKey: signerKeyOf(proven, bundle), signerName: signerNameOf(leaf), act: actOf(proven) }
   const mismatch = mismatchOf(question.artifact, target)
   if (mismatch !== undefined) return refuse("artifact", "ARTIFACT_MISMATCH", mismatch)
   checks.push(pass("artifact", target.digest))
@@ -98,7 +129,6 @@ export function* weighSignature(bytes: Uint8Array, index: number, question: Ques
   checks.push(pass("identity", signer.identity ?? signer.subject))
   if (proven.anchor === 0) checks.push(warn("anchor", "the signing key itself is trusted: the next rotation breaks it"))
 
-  const bundle = bundleOf(proven, question.bundles)
   const profile = bundle && profileOf(leaf, bundle.trustBundle.identityHost)
   if (bundle !== undefined) {
     if (profile === undefined) return refuse("identity", "IDENTITY_MALFORMED")
@@ -142,6 +172,11 @@ function* proveEnvelope(bytes: Uint8Array, { parties, policy, checks, now, cache
   return yield* verifyNotaryEnvelope(bytes, { ...options, now: signingTime })
 }
 
+/** What the envelope says of itself; it counts only where it is proven. */
+function claimedAlgorithm(bytes: Uint8Array): SignatureScheme | undefined {
+  return orUndefined(() => parseNotaryJws(bytes).protected.alg)
+}
+
 /** @param bytes an envelope that was read before */
 function rootIn(bytes: Uint8Array): Uint8Array {
   return base64Decode(parseNotaryJws(bytes).x5c.at(-1) ?? "")
@@ -167,13 +202,10 @@ function partiesOf({ chain, leaf, signingScheme }: VerifiedNotary, parties: read
     const ders = counted.map(({ der }) => der)
     if (!chain.some((certificate) => holds(ders, certificate.der))) return false
     return (
-      party.identities.length === 0 || party.identities.some((wanted) => matches(() => identityMatches(wanted, leaf)))
+      party.identities.length === 0 ||
+      party.identities.some((wanted) => orUndefined(() => identityMatches(wanted, leaf)))
     )
   })
-}
-
-function matches(test: () => boolean): boolean {
-  return orUndefined(test) ?? false
 }
 
 function orUndefined<T>(read: () => T): T | undefined {
@@ -187,7 +219,7 @@ function orUndefined<T>(read: () => T): T | undefined {
 
 function signerOf(proven: VerifiedNotary): NonNullable<Weighed["signer"]> {
   const { leaf, issuerKeyId, number, signingTime, expiry } = proven
-  const identity = orUndefined(() => emailOf(leaf))
+  const identity = emailIn(leaf)
   return {
     subject: leaf.subject.rdns.map((rdn) => rdn.map(({ value }) => pass("", value ?? "?").text).join("+")).join(", "),
     ...(identity !== undefined && { identity: pass("", identity).text }),
@@ -196,12 +228,6 @@ function signerOf(proven: VerifiedNotary): NonNullable<Weighed["signer"]> {
     signingTime: formatTime(signingTime),
     ...(expiry && { expiry: formatTime(expiry) }),
   }
-}
-
-/** The same root and the same name is the same signer, whatever its keys and issuers. */
-function signerKeyOf({ leaf, chain }: VerifiedNotary): string {
-  const identity = orUndefined(() => emailOf(leaf)) ?? ""
-  return `${hexEncode((chain.at(-1) as Certificate).spki)} ${hexEncode(leaf.subject.der)} ${identity}`
 }
 
 /** The bundle that speaks for a signature is the one whose trust bundle has its root: no publisher speaks for another's. */
@@ -220,7 +246,7 @@ function isIssuerOf({ trustBundle, registry }: OpenedBundle, { chain }: Verified
 /** The profile is the common name, and the one e-mail name says the same. */
 function profileOf(leaf: Certificate, identityHost: string): string | undefined {
   const profile = nameAttribute(leaf.subject, ATTRIBUTE.commonName)
-  const email = orUndefined(() => emailOf(leaf))
+  const email = emailIn(leaf)
   return profile !== undefined && email === `${profile}@${identityHost}` ? profile : undefined
 }
 

@@ -3,6 +3,7 @@ import { parseDigest } from "@sealwright/formats/oci"
 import { parseReference, type Reference } from "@sealwright/formats/oci-reference"
 import { formatTime } from "@sealwright/formats/time"
 import { allRoots } from "@sealwright/formats/trust-bundle"
+import { type Act, algorithmChecks, completeActs, mayComplete } from "./acts.ts"
 import { type BundleOutcome, type Freshness, isStale, type OpenedBundle, type RefusedBundle } from "./bundle.ts"
 import type { ChainCache } from "./chain-cache.ts"
 import { decisionEvents } from "./events.ts"
@@ -42,7 +43,8 @@ export interface VerifyInput {
 }
 
 /**
- * Decides whether an artifact may run. Any envelope that satisfies the policy is enough, or as many as it has parties to hear.
+ * Decides whether an artifact may run. Any envelope that satisfies the policy is enough, or as many as it has parties to hear; where it requires
+ * algorithms, a party is heard by an act that was signed under each of them.
  * Never throws on bad input.
  * @throws TypeError on misuse: a member of another type
  */
@@ -140,16 +142,32 @@ function decide(
   const good = weighed.filter(({ outcome }) => outcome === "accepted")
   const open = weighed.filter(({ outcome }) => outcome === "inconclusive")
   const best = [...good, ...open, ...weighed].sort((a, b) => rank(b) - rank(a))[0] as Weighed
-  const heard = assign(good)
-  if (heard.size >= policy.atLeast) {
-    if (policy.parties.length === 1 && policy.parties[0]?.name === "") return conclude("ACCEPTED", weighed, best.checks)
+  const { requiredAlgorithms: required, atLeast } = policy
+  const acts = completeActs(good, required)
+  const heard = assign(acts)
+  if (heard.size >= atLeast) {
+    const algorithms = algorithmChecks(
+      acts.flatMap(({ signatures }) => signatures),
+      required,
+      undefined,
+    )
+    if (policy.parties.length === 1 && policy.parties[0]?.name === "")
+      return conclude("ACCEPTED", weighed, [...best.checks, ...algorithms])
     const names = [...heard.keys()].map((at) => policy.parties[at]?.name ?? "")
-    return conclude("ACCEPTED", weighed, [pass("parties", names.join(", "))])
+    return conclude("ACCEPTED", weighed, [pass("parties", names.join(", ")), ...algorithms])
   }
-  if (policy.atLeast === 1) return conclude(best.code, weighed, best.checks)
+  if (required.length > 0 && assign(completeActs(good, [])).size >= atLeast) {
+    const code =
+      open.length > 0 && mayComplete([...good, ...open], required) ? "ALGORITHMS_UNDECIDED" : "ALGORITHMS_MISSING"
+    const lines = algorithmChecks(good, required, code)
+    const parted = lines.every(({ outcome }) => outcome === "pass") ? [fail("algorithms", code)] : []
+    return conclude(code, weighed, [...lines, ...parted])
+  }
+  if (atLeast === 1) return conclude(best.code, weighed, best.checks)
   const missing = policy.parties.filter((_, at) => !heard.has(at)).map(({ name }) => name)
-  const code = assign([...good, ...open]).size >= policy.atLeast ? "PARTIES_UNDECIDED" : "PARTIES_MISSING"
-  const found = fail("parties", code, `${heard.size} of ${policy.atLeast}; not heard: ${missing.join(", ")}`)
+  const undecided = assign(completeActs([...good, ...open], required)).size >= atLeast
+  const code = undecided ? "PARTIES_UNDECIDED" : "PARTIES_MISSING"
+  const found = fail("parties", code, `${heard.size} of ${atLeast}; not heard: ${missing.join(", ")}`)
   return conclude(code, weighed, [found])
 }
 
@@ -162,9 +180,9 @@ function rank({ outcome, checks }: Weighed): number {
  * Gives each party a signer of its own, for as many parties as can be: one signer never counts for two (R22). By augmenting paths.
  * @returns party to signer
  */
-function assign(weighed: readonly Weighed[]): ReadonlyMap<number, string> {
+function assign(acts: readonly Act[]): ReadonlyMap<number, string> {
   const standsFor = new Map<string, Set<number>>()
-  for (const { signerKey, standsFor: parties } of weighed)
+  for (const { signerKey, standsFor: parties } of acts)
     standsFor.set(signerKey, new Set([...(standsFor.get(signerKey) ?? []), ...parties]))
   const taken = new Map<number, string>()
   const place = (signer: string, tried: Set<number>): boolean => {
@@ -260,7 +278,7 @@ function isDigest(text: string): boolean {
   }
 }
 
-function reported({ standsFor: _, signerKey: __, ...verdict }: Weighed): SignatureVerdict {
+function reported({ standsFor: _, signerKey: __, signerName: ___, act: ____, ...verdict }: Weighed): SignatureVerdict {
   return verdict
 }
 

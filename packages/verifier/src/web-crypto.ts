@@ -1,22 +1,26 @@
 import { HASH_LENGTH, type HashName, schemeRow } from "@sealwright/formats/algorithms"
 import { ecdsaDerToRaw } from "@sealwright/formats/ecdsa"
 import { parsePublicKey } from "@sealwright/formats/x509"
-import type { CryptoRequest, Step } from "./requests.ts"
+import { AlgorithmUnavailable, type CryptoRequest, type Step } from "./requests.ts"
 
 const HASH_NAMES: Record<HashName, string> = { sha256: "SHA-256", sha384: "SHA-384", sha512: "SHA-512" }
 const CURVES: Record<number, "P-256" | "P-384" | "P-521"> = { 32: "P-256", 48: "P-384", 66: "P-521" }
 
 /**
  * Drives a step to its end with the platform's WebCrypto, as browsers, Deno and Node have it.
- * @returns rejects only with what the step throws; a bad key or signature is the answer "no"
+ * @returns rejects only with what the step throws; a bad key or signature is the answer "no", and ML-DSA where the platform has none
+ * `AlgorithmUnavailable`, thrown into the step
  */
 export async function runAsync<T>(step: Step<T>): Promise<T> {
   let state = step.next()
-  while (!state.done) state = step.next(await answer(state.value))
+  while (!state.done) {
+    const answered = await answer(state.value)
+    state = answered instanceof AlgorithmUnavailable ? step.throw(answered) : step.next(answered)
+  }
   return state.value
 }
 
-async function answer(request: CryptoRequest): Promise<Uint8Array | boolean> {
+async function answer(request: CryptoRequest): Promise<Uint8Array | boolean | AlgorithmUnavailable> {
   const { subtle } = globalThis.crypto
   if (request.kind === "digest")
     return new Uint8Array(await subtle.digest(HASH_NAMES[request.hash], owned(request.bytes)))
@@ -24,8 +28,9 @@ async function answer(request: CryptoRequest): Promise<Uint8Array | boolean> {
     const { format, algorithm, signature } = parameters(request)
     const key = await subtle.importKey("spki", owned(request.spki), format, false, ["verify"])
     return await subtle.verify(algorithm, key, owned(signature), owned(request.message))
-  } catch {
-    return false
+  } catch (error) {
+    const lacking = request.scheme === "ml-dsa-65" && (error as Error).name === "NotSupportedError"
+    return lacking && new AlgorithmUnavailable(request.scheme)
   }
 }
 

@@ -13,6 +13,7 @@ export const CHAIN_CODES = {
   CHAIN_NAME_MISMATCH: "a certificate's issuer is not the subject of the next, or the last is not its own issuer",
   CHAIN_KEY_ID_MISMATCH: "a certificate's authority key identifier is not the subject key identifier of the next",
   CHAIN_ALGORITHM: "a key or signature algorithm is unknown or too weak",
+  CHAIN_MIXED: "ML-DSA stands beside another algorithm in one chain, which would be as weak as the other",
   CHAIN_EXTENSION_UNKNOWN: "a critical extension is unknown, or an extension constrains names or policies",
   CHAIN_CA_INVALID: "an issuing certificate is not a CA certificate (basicConstraints)",
   CHAIN_LEAF_INVALID: "the signing certificate is a CA certificate",
@@ -70,6 +71,8 @@ function* walk(chain: readonly Certificate[], below: 0 | 1, options: PathOptions
   )
   if (anchor < 0) return { ok: false, code: "CHAIN_NOT_TRUSTED", at: chain.length - 1 }
   const use = options.use ?? "code"
+  const mixed = chain.some(isMlDsa) ? chain.findIndex((certificate) => !isMlDsa(certificate)) : -1
+  if (mixed >= 0) return { ok: false, code: "CHAIN_MIXED", at: mixed }
   for (const [at, certificate] of chain.entries()) {
     const code =
       linkFault(chain, at, certificate) ??
@@ -107,6 +110,11 @@ function linkFault(chain: readonly Certificate[], at: number, certificate: Certi
   if (wanted?.serialBytes !== undefined && !bytesEqual(wanted.serialBytes, issuer.serialBytes))
     return "CHAIN_KEY_ID_MISMATCH"
   return undefined
+}
+
+/** Whose key is ML-DSA, and which such a key signed. */
+function isMlDsa({ key, signatureScheme }: Certificate): boolean {
+  return key.type === "ml-dsa-65" && signatureScheme === "ml-dsa-65"
 }
 
 function strengthFault({ key, signatureScheme }: Certificate): ChainCode | undefined {

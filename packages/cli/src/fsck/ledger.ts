@@ -7,17 +7,28 @@ import type { Finding, Items, StoredItem, StoredValue } from "./state.ts"
 export type Report = (finding: Finding) => void
 type Run = <T>(step: Step<T>) => T
 
-/** A record as fsck needs it. */
-export interface CheckedRecord {
-  readonly id: string
-  readonly profile: string
+/** Where a signature stands: its issuer's numbering, and its certificate there. */
+export interface Place {
   readonly issuerKeyId: string
   readonly number: number
+  readonly serialHex: string
+}
+
+/** A record as fsck needs it. */
+export interface CheckedRecord extends Place {
+  readonly id: string
+  readonly profile: string
   readonly digest: string
   readonly principal: string
   readonly signedAt: Date
-  readonly serialHex: string
   readonly keyMode: string
+  /** of the extra signature of the same act */
+  readonly extra: Place | undefined
+}
+
+/** All that one act signed. */
+export function placesOf(record: CheckedRecord): readonly Place[] {
+  return record.extra === undefined ? [record] : [record, record.extra]
 }
 
 export interface LedgerFacts {
@@ -34,12 +45,18 @@ export function checkLedger(items: Items, run: Run, report: Report): LedgerFacts
   for (const [issuerKeyId, leases] of items.partitions("leases#"))
     voids.set(issuerKeyId, checkLeases(items, issuerKeyId, leases, records, claimed, report))
   for (const record of records.values())
-    if (!claimed.has(record.id))
-      report({ code: "RECORD_WITHOUT_NUMBER", subject: record.id, detail: `number ${record.number}` })
+    for (const { issuerKeyId, number } of placesOf(record))
+      if (!claimed.has(claimOf(record, issuerKeyId)))
+        report({ code: "RECORD_WITHOUT_NUMBER", subject: record.id, detail: `number ${number}` })
   checkArtifacts(items, records, report)
   checkInbox(items, records, report)
   checkIdempotency(items, records, report)
   return { records, voids }
+}
+
+/** An act takes one number of each issuer that it signs under. */
+function claimOf({ id }: CheckedRecord, issuerKeyId: string): string {
+  return `${id} ${issuerKeyId}`
 }
 
 function checkLeases(
@@ -65,15 +82,11 @@ function checkLeases(
       const number = first + Number(offset)
       used.add(number)
       const record = typeof id === "string" ? records.get(id) : undefined
+      const place = record && placesOf(record).find((one) => one.issuerKeyId === issuerKeyId)
       if (record === undefined) report({ code: "NUMBER_WITHOUT_RECORD", subject, detail: `number ${number}` })
-      else if (
-        record.number !== number ||
-        record.issuerKeyId !== issuerKeyId ||
-        Number(offset) >= size ||
-        claimed.has(record.id)
-      )
-        report({ code: "RECORD_WITHOUT_NUMBER", subject: record.id, detail: `number ${record.number}, not ${number}` })
-      else claimed.add(record.id)
+      else if (place?.number !== number || Number(offset) >= size || claimed.has(claimOf(record, issuerKeyId)))
+        report({ code: "RECORD_WITHOUT_NUMBER", subject: record.id, detail: `number ${place?.number}, not ${number}` })
+      else claimed.add(claimOf(record, issuerKeyId))
     }
     settledVoids.push(...checkSettlement(items, issuerKeyId, lease, first, size, used, report))
   }
@@ -129,19 +142,25 @@ function readRecords(items: Items, run: Run, report: Report): Map<string, Checke
     if (item === undefined) continue
     const record = readRecord(items, item)
     records.set(id, record)
-    const envelopes = item.envelopes
-    const [envelope] = Array.isArray(envelopes)
-      ? (envelopes as readonly { readonly [name: string]: StoredValue }[])
+    const envelopes = Array.isArray(item.envelopes)
+      ? (item.envelopes as readonly { readonly [name: string]: StoredValue }[])
       : []
-    const bytes = envelope?.bytes
-    const problem = bytes instanceof Uint8Array ? envelopeProblem(bytes, record, trusted, stamping, run) : "no envelope"
-    if (problem !== undefined) report({ code: "RECORD_ENVELOPE_INVALID", subject: id, detail: problem })
+    const places = placesOf(record)
+    if (envelopes.length > places.length)
+      report({ code: "RECORD_ENVELOPE_INVALID", subject: id, detail: `${envelopes.length} envelopes` })
+    for (const [at, place] of places.entries()) {
+      const bytes = envelopes[at]?.bytes
+      const problem =
+        bytes instanceof Uint8Array ? envelopeProblem(bytes, record, place, trusted, stamping, run) : "no envelope"
+      if (problem !== undefined) report({ code: "RECORD_ENVELOPE_INVALID", subject: id, detail: problem })
+    }
   }
   return records
 }
 
 function readRecord(items: Items, item: StoredItem): CheckedRecord {
   const { digest } = items.map(item, "subject")
+  const extra = item.extra as { readonly [name: string]: StoredValue } | undefined
   return {
     id: items.text(item, "id"),
     profile: items.text(item, "profile"),
@@ -152,6 +171,11 @@ function readRecord(items: Items, item: StoredItem): CheckedRecord {
     signedAt: new Date(items.text(item, "signedAt")),
     serialHex: items.text(item, "serialHex"),
     keyMode: items.text(item, "keyMode"),
+    extra: extra && {
+      issuerKeyId: String(extra.issuerKeyId),
+      number: Number(extra.number),
+      serialHex: String(extra.serialHex),
+    },
   }
 }
 
@@ -175,6 +199,7 @@ function timestampRootsOf(items: Items): Uint8Array[] {
 function envelopeProblem(
   bytes: Uint8Array,
   record: CheckedRecord,
+  place: Place,
   trusted: readonly Uint8Array[],
   stamping: readonly Uint8Array[],
   run: Run,
@@ -188,9 +213,13 @@ function envelopeProblem(
   )
   if (!result.ok) return result.code
   if (result.target.digest !== record.digest) return `signs ${result.target.digest}`
-  if (result.number !== record.number) return `carries number ${result.number}`
-  if (hexEncode(result.leaf.serialBytes) !== record.serialHex) return "has another certificate"
-  if (hexEncode(result.issuerKeyId) !== record.issuerKeyId) return "has another issuer"
+  if (result.number !== place.number) return `carries number ${result.number}`
+  if (hexEncode(result.leaf.serialBytes) !== place.serialHex) return "has another certificate"
+  if (hexEncode(result.issuerKeyId) !== place.issuerKeyId) return "has another issuer"
+  const beside = result.envelope.protected.sealwright?.beside
+  const named = beside && `${hexEncode(beside.issuerKeyId)}:${beside.number}`
+  if (named !== (place === record ? undefined : `${record.issuerKeyId}:${record.number}`))
+    return `stands beside ${named ?? "nothing"}`
   return result.signingTime.getTime() === record.signedAt.getTime() ? undefined : "was signed at another time"
 }
 

@@ -8,9 +8,9 @@ import { parseCertificate } from "@sealwright/formats/x509"
 import { BUNDLE_MARKER, BUNDLE_TYPE, type OpenedBundle, openBundle } from "@sealwright/verifier/bundle"
 import { checkCrl } from "@sealwright/verifier/crl-check"
 import type { Step } from "@sealwright/verifier/requests"
-import type { CheckedRecord, LedgerFacts } from "./ledger.ts"
+import { type CheckedRecord, type LedgerFacts, type Place, placesOf } from "./ledger.ts"
 import { checkOutsideCrls } from "./outside-crls.ts"
-import type { Dump, Finding, Items, StoredItem } from "./state.ts"
+import type { Dump, Finding, Items, StoredItem, StoredValue } from "./state.ts"
 
 type Report = (finding: Finding) => void
 type Run = <T>(step: Step<T>) => T
@@ -144,7 +144,7 @@ function ruleName(rule: RevocationList["rules"][number]): string {
 
 interface ReadRevocation {
   readonly id: string
-  readonly target: { readonly [name: string]: string | number | undefined }
+  readonly target: { readonly [name: string]: StoredValue | undefined }
   readonly firstEpoch: number
   readonly epoch: number
   readonly released: boolean
@@ -204,11 +204,11 @@ function boundFrom({ target, firstEpoch, epoch }: ReadRevocation): number {
 function expectedNames({ target, acknowledgedAt }: ReadRevocation, facts: LedgerFacts): string[] {
   switch (target.kind) {
     case "signature":
-      return [`signature:${target.issuerKeyId}:${target.number}`]
+      return signatureNames(placesRevokedBy(target, facts))
     case "artifact":
       return [`artifact:${target.digest}`]
     case "certificate":
-      return [`certificate:${target.thumbprint}`]
+      return [target.thumbprint, ...extraThumbprint(target.extra)].map((thumbprint) => `certificate:${thumbprint}`)
     case "issuer":
       return [`issuer:${target.issuerKeyId}`]
     case "profile":
@@ -220,9 +220,28 @@ function expectedNames({ target, acknowledgedAt }: ReadRevocation, facts: Ledger
         .filter(
           (record) => record.principal === target.principal && record.signedAt >= from && record.signedAt <= until,
         )
-        .map((record) => `signature:${record.issuerKeyId}:${record.number}`)
+        .flatMap((record) => signatureNames(placesOf(record)))
     }
   }
+}
+
+function signatureNames(places: readonly Pick<Place, "issuerKeyId" | "number">[]): string[] {
+  return places.map(({ issuerKeyId, number }) => `signature:${issuerKeyId}:${number}`)
+}
+
+/** All that the act signed, by its record: what the revocation says of itself is not asked. */
+function placesRevokedBy(
+  { issuerKeyId, number }: ReadRevocation["target"],
+  facts: LedgerFacts,
+): readonly Pick<Place, "issuerKeyId" | "number">[] {
+  const of = [...facts.records.values()].find(
+    (record) => record.issuerKeyId === issuerKeyId && record.number === number,
+  )
+  return of === undefined ? [{ issuerKeyId: String(issuerKeyId), number: Number(number) }] : placesOf(of)
+}
+
+function extraThumbprint(extra: StoredValue | undefined): readonly StoredValue[] {
+  return typeof extra === "object" && "thumbprint" in extra ? [extra.thumbprint as StoredValue] : []
 }
 
 /** What the newest list says of numbers is what the table says: nothing revoked or void without a reason, nothing covered too early. */
@@ -233,7 +252,9 @@ function checkFounded(
   report: Report,
 ): void {
   const byNumber = new Map<string, CheckedRecord>(
-    [...facts.records.values()].map((record) => [`${record.issuerKeyId}:${record.number}`, record]),
+    [...facts.records.values()].flatMap((record) =>
+      placesOf(record).map(({ issuerKeyId, number }): [string, CheckedRecord] => [`${issuerKeyId}:${number}`, record]),
+    ),
   )
   const standing = new Set(
     revocations
@@ -270,7 +291,7 @@ function checkFounded(
         })
     for (const number of revoked.keys()) {
       const record = byNumber.get(`${issuer}:${number}`)
-      const reason = revocations.some((revocation) => coversNumber(revocation, issuer, number, record))
+      const reason = revocations.some((revocation) => coversNumber(revocation, issuer, number, record, facts))
       if (!reason)
         report({
           code: "LIST_UNFOUNDED",
@@ -286,8 +307,10 @@ function coversNumber(
   issuer: string,
   number: number,
   record: CheckedRecord | undefined,
+  facts: LedgerFacts,
 ): boolean {
-  if (target.kind === "signature") return target.issuerKeyId === issuer && target.number === number
+  if (target.kind === "signature")
+    return placesRevokedBy(target, facts).some((place) => place.issuerKeyId === issuer && place.number === number)
   return target.kind === "principal" && record !== undefined && record.principal === target.principal
 }
 
@@ -348,9 +371,10 @@ function expectedSerials(
     for (const record of facts.records.values()) {
       const wide = target.kind === "profile" || target.kind === "principal"
       const own = record.keyMode === "ephemeral" || (record.keyMode === "shared" && wide)
-      if (!own || record.issuerKeyId !== issuerKeyId) continue
+      const place = placesOf(record).find((one) => one.issuerKeyId === issuerKeyId)
+      if (!own || place === undefined) continue
       const covered =
-        (target.kind === "signature" && target.number === record.number && target.issuerKeyId === issuerKeyId) ||
+        (target.kind === "signature" && target.number === record.number && target.issuerKeyId === record.issuerKeyId) ||
         (target.kind === "artifact" && target.digest === record.digest) ||
         (target.kind === "profile" &&
           target.profile === record.profile &&
@@ -359,7 +383,7 @@ function expectedSerials(
           target.principal === record.principal &&
           record.signedAt >= new Date(String(target.from)) &&
           record.signedAt <= (target.until === undefined ? acknowledgedAt : new Date(String(target.until))))
-      if (covered) serials.add(record.serialHex)
+      if (covered) serials.add(place.serialHex)
     }
   }
   return serials

@@ -12,9 +12,10 @@ import {
   newIssuerWrites,
   readDeployment,
   readIssuer,
+  rootFor,
 } from "../ledger/trust.ts"
 import { newestTargets, targetsDocumentItem, tufDocumentItem, tufDocuments } from "../ledger/tuf-documents.ts"
-import type { Deployment, Issuer, ProfileAlgorithm } from "../model.ts"
+import { type Deployment, EXTRA_ALGORITHM, type Issuer, type IssuerAlgorithm, type ProfileAlgorithm } from "../model.ts"
 import { ROOT_NAME } from "../names.ts"
 import {
   type Clock,
@@ -80,6 +81,7 @@ export async function holdCeremony(ports: AdminPorts, request: CeremonyRequest, 
     tufUrl: request.tufUrl,
     createdAt: now,
     formerRoots: [],
+    extraRoots: [],
     version: 1,
     root: newIssuer(
       ports,
@@ -158,7 +160,7 @@ function sameNames(standing: Deployment, request: CeremonyRequest): Deployment {
 
 export interface IssuerRequest {
   readonly name: string
-  readonly algorithm: ProfileAlgorithm
+  readonly algorithm: IssuerAlgorithm
   /** days of the issuer's certificate, cut to the root's end */
   readonly days: number
   /** its key signs in the functions' memory, and profiles below it stamp. Default: false */
@@ -166,21 +168,22 @@ export interface IssuerRequest {
 }
 
 /**
- * Creates an issuing CA below the root. Safe to repeat.
- * @throws ServiceError ALREADY_EXISTS if one of that name has another algorithm, authority or kind of key, REQUEST_MALFORMED for the root's name,
- * WRAPPING_NOT_ENABLED
+ * Creates an issuing CA below the root of its algorithm. Safe to repeat.
+ * @throws ServiceError ROOT_ALGORITHM_MISSING; ALREADY_EXISTS if one of that name has another algorithm, authority or kind of key, REQUEST_MALFORMED for the
+ * root's name, WRAPPING_NOT_ENABLED, ISSUER_ALGORITHM_WRONG for a wrapped one of the extra algorithm
  */
 export async function createIssuer(ports: AdminPorts, request: IssuerRequest, actor: Actor): Promise<Issuer> {
   refuseRootName(request.name)
   const deployment = await readDeployment(ports.table)
   const now = wholeSeconds(ports.clock())
-  const end = new Date(Math.min(now.getTime() + request.days * 86_400_000, deployment.root.notAfter.getTime()))
   const existing = await findIssuer(ports.table, request.name)
   if (existing !== undefined) return sameIssuer(existing, request)
+  const root = rootFor(deployment, request.algorithm)
+  const end = new Date(Math.min(now.getTime() + request.days * 86_400_000, root.notAfter.getTime()))
   if ((await findPendingIssuer(ports.table, request.name)) !== undefined) throw otherAuthority(request.name)
   const key = await issuerKey(ports, `issuer/${request.name}`, request.algorithm, request.wrapped ?? false)
-  const certificate = await certifyIssuer(ports, deployment.root, key, deployment, request.name, now, end)
-  const issuer = newIssuer(ports, request.name, key, certificate, [deployment.root.certificate], now, end)
+  const certificate = await certifyIssuer(ports, root, key, deployment, request.name, now, end)
+  const issuer = newIssuer(ports, request.name, key, certificate, [root.certificate], now, end)
   const result = await noteChangeNow(ports.table, [
     ...newIssuerWrites(issuer),
     { check: keys.pendingIssuer(request.name), if: { absent: true } },
@@ -193,10 +196,13 @@ export async function createIssuer(ports: AdminPorts, request: IssuerRequest, ac
 export function issuerKey(
   ports: Pick<AdminPorts, "table" | "maker" | "wrapper">,
   name: string,
-  algorithm: ProfileAlgorithm,
+  algorithm: IssuerAlgorithm,
   wrapped: boolean,
 ): Promise<KeyReference> {
-  return wrapped ? wrappedKey(ports, name, "issuer", algorithm) : ports.maker.create(name, "issuer", algorithm)
+  if (!wrapped) return ports.maker.create(name, "issuer", algorithm)
+  if (algorithm === EXTRA_ALGORITHM)
+    throw new ServiceError("ISSUER_ALGORITHM_WRONG", `the key of an issuer of ${algorithm} can't be wrapped`)
+  return wrappedKey(ports, name, "issuer", algorithm)
 }
 
 function sameIssuer(issuer: Issuer, request: IssuerRequest): Issuer {

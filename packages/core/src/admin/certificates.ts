@@ -1,3 +1,4 @@
+import type { SignatureScheme } from "@sealwright/formats/algorithms"
 import { hexEncode } from "@sealwright/formats/bytes"
 import { assembleCsr, csrInfo } from "@sealwright/formats/csr"
 import { parseCertificate } from "@sealwright/formats/x509"
@@ -12,7 +13,7 @@ import {
   rootTbs,
   timestampAuthorityTbs,
 } from "@sealwright/formats/x509-write"
-import { type Deployment, type Issuer, isWrappedIssuer, type Profile } from "../model.ts"
+import { type Deployment, EXTRA_ALGORITHM, type Issuer, isWrappedIssuer, type Profile } from "../model.ts"
 import type { Digest, KeyReference, RandomBytes, SigningKeys } from "../ports.ts"
 import { refuseOutliving } from "./issuer-chain.ts"
 
@@ -80,7 +81,7 @@ export async function certifyRoot(
   notAfter: Date,
   generation = 1,
 ): Promise<Uint8Array> {
-  const subject = subjectName(names, `${names.organisation} signing root${generation === 1 ? "" : ` ${generation}`}`)
+  const subject = subjectName(names, rootCommonName(names, key.scheme, generation))
   return await selfSign(ports, key, subject, notBefore, notAfter)
 }
 
@@ -102,6 +103,12 @@ export async function selfSign(
     subjectKeyId: keyIdentifier(ports.digest, key.spki),
   })
   return assembleCertificate(tbs, key.scheme, await ports.keys.sign(key, tbs))
+}
+
+/** Roots of one deployment differ in name: clients look an issuer up by it. 64 characters at most (RFC 5280, ub-common-name), as an organisation has 50. */
+function rootCommonName({ organisation }: Names, scheme: SignatureScheme, generation: number): string {
+  const kind = scheme === EXTRA_ALGORITHM ? "ML-DSA root" : "signing root"
+  return `${organisation} ${kind}${generation === 1 ? "" : ` ${generation}`}`
 }
 
 /** Without proof that anyone has the key: that of a wrapped one comes with the ciphertext, from the key service itself. */

@@ -16,7 +16,14 @@ import {
   readProfile,
   replaceProfile,
 } from "../ledger/trust.ts"
-import type { Deployment, FormerAuthority, HeldKey, Issuer, Profile } from "../model.ts"
+import {
+  type Deployment,
+  EXTRA_ALGORITHM,
+  type FormerAuthority,
+  type HeldKey,
+  type Issuer,
+  type Profile,
+} from "../model.ts"
 import { isPrincipal, isScope, ROOT_NAME, SLUG } from "../names.ts"
 import type { Table, Write } from "../ports.ts"
 import { noteChangeNow } from "../publish/changes.ts"
@@ -37,19 +44,22 @@ export type ProfileSettings = Pick<
   | "leafLifetimeSec"
   | "allowList"
   | "timestamp"
->
+> & { readonly extraIssuer?: string | undefined }
 
 /** What may change after creation; key mode, algorithm and issuer are changed by a rotation, timestamps by a new profile. */
 export type ProfileChange = Partial<
   Pick<ProfileSettings, "principals" | "repositories" | "expirySec" | "leafLifetimeSec" | "allowList">
->
+> & {
+  /** null: no extra signatures any more */
+  readonly extraIssuer?: string | null
+}
 
 /**
  * Creates a profile; a held key and its certificate with it. Safe to repeat with the same settings.
  * @param allowRootIssuer whether the deployment's root itself may certify what this profile signs (R5): its key is then used every day, and nothing
  * stands between it and a signature
  * @throws ServiceError REQUEST_MALFORMED, TIMESTAMP_AUTHORITY_UNKNOWN, ROOT_ISSUER_REFUSED, ISSUER_UNKNOWN, ISSUER_PENDING, ISSUER_NOT_ACTIVE, ALREADY_EXISTS,
- * ISSUER_DEMANDS_TIMESTAMPS, HELD_BELOW_WRAPPED
+ * ISSUER_DEMANDS_TIMESTAMPS, HELD_BELOW_WRAPPED, ISSUER_ALGORITHM_WRONG, EXTRA_SIGNATURE_UNSUPPORTED
  */
 export async function createProfile(
   ports: AdminPorts,
@@ -70,8 +80,11 @@ export async function createProfile(
   if (byRoot) await makeRootIssuer(ports, deployment.root, actor)
   const issuer = await readIssuer(ports.table, settings.issuer)
   requireOtherName(deployment, issuer, name)
+  requireFirst(issuer)
   if (issuer.state !== "active") throw new ServiceError("ISSUER_NOT_ACTIVE", `issuer ${issuer.name} is ${issuer.state}`)
   requireFitBelow(issuer, settings, name)
+  const { extraIssuer } = settings
+  const extra = extraIssuer === undefined ? [] : await extraIssuerChecks(ports.table, extraIssuer, settings)
   const now = wholeSeconds(ports.clock())
   const held =
     settings.keyMode === "held"
@@ -80,6 +93,7 @@ export async function createProfile(
   const profile: Profile = {
     name,
     ...settings,
+    extraIssuer,
     state: "active",
     generation: 1,
     held,
@@ -92,8 +106,11 @@ export async function createProfile(
     { put: profileItem(profile), if: { absent: true } },
     { check: keys.issuer(issuer.name, issuer.generation), if: { equals: { state: "active" } } },
     auditWrite(ports, actor, byRoot ? "profile.create.below-root" : "profile.create", `profile/${name}`),
+    ...extra,
   ])
   if (result.committed) return profile
+  if (result.outcomes[3]?.failed)
+    throw new ServiceError("ISSUER_NOT_ACTIVE", `issuer ${extraIssuer} is not active any more`)
   if (result.outcomes[1]?.failed)
     throw new ServiceError("ISSUER_NOT_ACTIVE", `issuer ${issuer.name} is not active any more`)
   return sameSettings(await readProfile(ports.table, name), settings)
@@ -106,6 +123,35 @@ async function makeRootIssuer(ports: AdminPorts, root: Issuer, actor: Actor): Pr
     ...newIssuerWrites({ ...root, generation: 1 }),
     auditWrite(ports, actor, "issuer.create", `issuer/${ROOT_NAME}`),
   ])
+}
+
+/** Signatures of the extra algorithm stand beside others, never in their place. @throws ServiceError ISSUER_ALGORITHM_WRONG */
+function requireFirst({ name, key }: Issuer): void {
+  if (key.scheme === EXTRA_ALGORITHM)
+    throw new ServiceError(
+      "ISSUER_ALGORITHM_WRONG",
+      `issuer ${name} is of ${key.scheme}: it certifies extra signatures`,
+    )
+}
+
+/**
+ * Whether an issuer can certify the extra signatures of a profile (R19): of the extra algorithm, for fresh keys, and without a timestamp, whose authority is of
+ * another algorithm.
+ * @returns the check that it still is active, for the transaction that relies on it
+ * @throws ServiceError EXTRA_SIGNATURE_UNSUPPORTED, ISSUER_ALGORITHM_WRONG, ISSUER_NOT_ACTIVE; and as `readIssuer`
+ */
+async function extraIssuerChecks(
+  table: Table,
+  extraIssuer: string,
+  { keyMode, timestamp }: Pick<Profile, "keyMode" | "timestamp">,
+): Promise<Write[]> {
+  if (keyMode === "held" || timestamp !== "none")
+    throw new ServiceError("EXTRA_SIGNATURE_UNSUPPORTED", `key mode ${keyMode}, timestamp ${timestamp}`)
+  const { name, generation, key, state } = await readIssuer(table, extraIssuer)
+  if (key.scheme !== EXTRA_ALGORITHM)
+    throw new ServiceError("ISSUER_ALGORITHM_WRONG", `issuer ${name} is of ${key.scheme}, not of ${EXTRA_ALGORITHM}`)
+  if (state !== "active") throw new ServiceError("ISSUER_NOT_ACTIVE", `issuer ${name} is ${state}`)
+  return [{ check: keys.issuer(name, generation), if: { equals: { state: "active" } } }]
 }
 
 /** An outside authority names the issuer as it likes; a certificate that bears its issuer's name is refused by verifiers. */
@@ -147,7 +193,7 @@ function checkSettings(name: string, settings: ProfileSettings): void {
   checkLists(settings)
 }
 
-function checkLists(settings: ProfileChange): void {
+function checkLists(settings: Pick<ProfileChange, "principals" | "repositories">): void {
   for (const principal of settings.principals ?? [])
     if (!isPrincipal(principal))
       throw new ServiceError("REQUEST_MALFORMED", `${principal} is not arn:aws:iam::{account}:role/{name}`)
@@ -157,7 +203,16 @@ function checkLists(settings: ProfileChange): void {
 }
 
 function sameSettings(profile: Profile, settings: ProfileSettings): Profile {
-  const names = ["issuer", "keyMode", "algorithm", "expirySec", "leafLifetimeSec", "allowList", "timestamp"] as const
+  const names = [
+    "issuer",
+    "keyMode",
+    "algorithm",
+    "extraIssuer",
+    "expirySec",
+    "leafLifetimeSec",
+    "allowList",
+    "timestamp",
+  ] as const
   const lists = ["principals", "repositories"] as const
   const same =
     names.every((name) => profile[name] === settings[name]) &&
@@ -170,10 +225,22 @@ function sameMembers(a: readonly string[], b: readonly string[]): boolean {
   return a.length === b.length && a.every((member) => b.includes(member))
 }
 
-/** @throws ServiceError PROFILE_UNKNOWN, PROFILE_REVOKED, PROFILE_CHANGED */
+/** @throws ServiceError PROFILE_UNKNOWN, PROFILE_REVOKED, PROFILE_CHANGED; of an extra issuer as `createProfile` */
 export function changeProfile(ports: AdminPorts, name: string, change: ProfileChange, actor: Actor): Promise<Profile> {
   checkLists(change)
-  return update(ports, name, actor, "profile.change", (profile) => ({ ...profile, ...change }))
+  const { extraIssuer, ...members } = change
+  return update(
+    ports,
+    name,
+    actor,
+    "profile.change",
+    (profile) => ({
+      ...profile,
+      ...members,
+      extraIssuer: extraIssuer === undefined ? profile.extraIssuer : (extraIssuer ?? undefined),
+    }),
+    async (profile) => (extraIssuer ? await extraIssuerChecks(ports.table, extraIssuer, profile) : []),
+  )
 }
 
 /**
@@ -181,8 +248,8 @@ export function changeProfile(ports: AdminPorts, name: string, change: ProfileCh
  * stays good, and deployers do nothing (R16): identity and roots are the same. When it answers, nothing is recorded under the old key any more (D3).
  * @param generation the profile's, as it was read: names the rotation, so that a repeat is the same act
  * @param issuerName undefined: the issuer that it has, in its newest generation
- * @throws ServiceError PROFILE_UNKNOWN, PROFILE_REVOKED, PROFILE_CHANGED, ISSUER_UNKNOWN, ISSUER_PENDING, ISSUER_NOT_ACTIVE, ROOT_ISSUER_REFUSED,
- * ISSUER_DEMANDS_TIMESTAMPS, HELD_BELOW_WRAPPED, REQUEST_MALFORMED for a profile that has neither a key nor another issuer to rotate to
+ * @throws ServiceError PROFILE_UNKNOWN, PROFILE_REVOKED, PROFILE_CHANGED, ISSUER_UNKNOWN, ISSUER_PENDING, ISSUER_NOT_ACTIVE, ISSUER_ALGORITHM_WRONG,
+ * ROOT_ISSUER_REFUSED, ISSUER_DEMANDS_TIMESTAMPS, HELD_BELOW_WRAPPED, REQUEST_MALFORMED for a profile that has neither a key nor another issuer to rotate to
  */
 export async function rotateProfile(
   ports: AdminPorts,
@@ -210,6 +277,7 @@ export async function rotateProfile(
       `profile ${name} has a fresh key for every signature: name another issuer`,
     )
   requireOtherName(deployment, issuer, name)
+  requireFirst(issuer)
   requireFitBelow(issuer, profile, name)
   const now = wholeSeconds(ports.clock())
   const keyName = `held/${name}/${generation + 1}`
@@ -266,13 +334,16 @@ async function update(
   actor: Actor,
   action: string,
   change: (profile: Profile) => Profile,
+  rely: (profile: Profile) => Promise<Write[]> = async () => [],
 ): Promise<Profile> {
   const profile = await readProfile(ports.table, name)
   if (profile.state === "revoked") throw new ServiceError("PROFILE_REVOKED", `profile ${name} is revoked`)
   const next = nextGeneration(change(profile), wholeSeconds(ports.clock()))
+  const checks = await rely(profile)
   const result = await noteChangeNow(ports.table, [
     replaceProfile(next, profile.generation),
     auditWrite(ports, actor, action, `profile/${name}`),
+    ...checks,
   ])
   if (!result.committed) throw new ServiceError("PROFILE_CHANGED", `profile ${name} changed meanwhile`)
   await closeLeases(ports.table, (lease) => lease.profile === name)

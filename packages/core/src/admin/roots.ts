@@ -12,7 +12,7 @@ import {
   tufDocumentItem,
   tufDocuments,
 } from "../ledger/tuf-documents.ts"
-import type { Deployment, Issuer, ProfileAlgorithm } from "../model.ts"
+import type { Deployment, ExtraAlgorithm, Issuer, ProfileAlgorithm } from "../model.ts"
 import { ROOT_NAME } from "../names.ts"
 import { noteChangeNow } from "../publish/changes.ts"
 import { rootMetadata } from "../publish/tuf.ts"
@@ -69,6 +69,60 @@ export async function rotateRoot(ports: AdminPorts, rotation: RootRotation, acto
   throw new ServiceError("CONTENTION", "others kept changing the deployment or its trust data")
 }
 
+/** A root of another algorithm beside the one that certifies now. */
+export interface ExtraRoot {
+  readonly algorithm: ExtraAlgorithm
+  /** one above the newest of its algorithm, 1 for the first; naming it makes a repeat the same act */
+  readonly generation: number
+  readonly rootYears: number
+}
+
+/**
+ * Puts a root of another algorithm beside the others: a key and certificate in the trust bundle, for the issuers of that algorithm (R19). Nothing depends on it
+ * before deployers have accepted it (R17). Safe to repeat.
+ * @throws ServiceError PRECONDITION_REQUIRED, ISSUER_GENERATION_WRONG, CONTENTION, SIGNER_UNAVAILABLE, KEY_NOT_USABLE
+ */
+export async function addRoot(
+  ports: AdminPorts,
+  { algorithm, generation, rootYears }: ExtraRoot,
+  actor: Actor,
+): Promise<Deployment> {
+  const name = `${ROOT_NAME}-${algorithm}`
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    const deployment = await readDeployment(ports.table)
+    const newest = deployment.extraRoots.findLast((root) => root.name === name)?.generation ?? 0
+    if (newest >= generation) return deployment
+    if (generation !== newest + 1)
+      throw new ServiceError("ISSUER_GENERATION_WRONG", `generation ${newest} is the newest root of ${algorithm}`)
+    const now = wholeSeconds(ports.clock())
+    const made = await makeExtraRoot(ports, deployment, name, { algorithm, generation, rootYears }, now)
+    const targets = await nextTargets(ports, deployment, now, (bundle) => ({
+      ...bundle,
+      roots: [...bundle.roots, made.certificate],
+    }))
+    const result = await noteChangeNow(ports.table, [
+      replaceDeployment({ ...deployment, extraRoots: [...deployment.extraRoots, made] }),
+      { put: targetsDocumentItem(targets), if: { absent: true } },
+      auditWrite(ports, actor, "root.create", `${name}@${generation}`),
+    ])
+    if (result.committed) return await readDeployment(ports.table)
+  }
+  throw new ServiceError("CONTENTION", "others kept changing the deployment or its trust data")
+}
+
+async function makeExtraRoot(
+  ports: AdminPorts,
+  names: Deployment,
+  name: string,
+  { algorithm, generation, rootYears }: ExtraRoot,
+  now: Date,
+): Promise<Issuer> {
+  const key = await ports.maker.create(generation === 1 ? name : `${name}/${generation}`, "root", algorithm)
+  const notAfter = new Date(now.getTime() + rootYears * YEAR_MS)
+  const certificate = await certifyRoot(ports, key, names, now, notAfter, generation)
+  return { ...newIssuer(ports, name, key, certificate, [], now, notAfter), generation }
+}
+
 async function makeRoot(
   ports: AdminPorts,
   { root, ...names }: Deployment,
@@ -93,7 +147,7 @@ export async function retireRoot(ports: AdminPorts, thumbprint: string, actor: A
   const matches = (der: Uint8Array) => hexEncode(ports.digest("sha256", der)) === thumbprint
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     const deployment = await readDeployment(ports.table)
-    const former = deployment.formerRoots.find(({ certificate }) => matches(certificate))
+    const former = [...deployment.formerRoots, ...deployment.extraRoots].find(({ certificate }) => matches(certificate))
     if (former?.state === "retired") return deployment
     const { trustBundle } = await newestTargets(ports.table)
     const { roots, externalRoots, timestampRoots = [] } = parseTrustBundle(trustBundle)
@@ -110,11 +164,11 @@ export async function retireRoot(ports: AdminPorts, thumbprint: string, actor: A
       externalRoots: left(bundle.externalRoots),
       timestampRoots: left(bundle.timestampRoots ?? []),
     }))
-    const formerRoots = deployment.formerRoots.map((root) =>
-      root === former ? { ...root, state: "retired" as const } : root,
-    )
+    const retired = (root: Issuer) => (root === former ? { ...root, state: "retired" as const } : root)
+    const formerRoots = deployment.formerRoots.map(retired)
+    const extraRoots = deployment.extraRoots.map(retired)
     const result = await noteChangeNow(ports.table, [
-      replaceDeployment({ ...deployment, formerRoots }),
+      replaceDeployment({ ...deployment, formerRoots, extraRoots }),
       { put: targetsDocumentItem(targets), if: { absent: true } },
       auditWrite(ports, actor, "root.retire", thumbprint),
     ])

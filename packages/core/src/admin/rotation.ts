@@ -8,9 +8,17 @@ import {
   pendingIssuerItem,
   readDeployment,
   readIssuer,
+  rootFor,
   takeOverWrites,
 } from "../ledger/trust.ts"
-import { type Deployment, type Issuer, isWrappedIssuer, type PendingIssuer, type ProfileAlgorithm } from "../model.ts"
+import {
+  type Deployment,
+  EXTRA_ALGORITHM,
+  type Issuer,
+  type IssuerAlgorithm,
+  isWrappedIssuer,
+  type PendingIssuer,
+} from "../model.ts"
 import { noteChangeNow } from "../publish/changes.ts"
 import { wholeSeconds } from "../sign/rules.ts"
 import { type AdminPorts, issuerKey, newIssuer, refuseRootName } from "./ceremony.ts"
@@ -23,7 +31,7 @@ export interface IssuerRotation {
   /** the generation that is wanted: one above the one that signs now. Naming it makes a repeat the same act. */
   readonly generation: number
   /** of the new key; undefined: as before */
-  readonly algorithm: ProfileAlgorithm | undefined
+  readonly algorithm: IssuerAlgorithm | undefined
   /** whether the new key is wrapped. Default: as before */
   readonly wrapped?: boolean | undefined
   /** days of its certificate, cut to the root's end; an outside authority decides for itself */
@@ -34,7 +42,7 @@ export interface IssuerRotation {
  * Makes the successor of an issuer: a new key under the same name, certified and published before it signs (D7). Where an outside authority certifies
  * the issuer, its request waits for `activateIssuer`. Safe to repeat: a generation that is there is answered as it stands.
  * A wrapped successor needs profiles that stamp, now and when it takes over.
- * @throws ServiceError ISSUER_UNKNOWN, ISSUER_PENDING, ISSUER_GENERATION_WRONG, CONTENTION, REQUEST_MALFORMED for a wrapped key that an outside
+ * @throws ServiceError ISSUER_UNKNOWN, ISSUER_PENDING, ISSUER_GENERATION_WRONG, ISSUER_ALGORITHM_WRONG, ROOT_ALGORITHM_MISSING, CONTENTION, REQUEST_MALFORMED for a wrapped key that an outside
  * authority would certify: its request would need a signature by it; ISSUER_DEMANDS_TIMESTAMPS, WRAPPING_NOT_ENABLED
  */
 export async function rotateIssuer(
@@ -50,7 +58,12 @@ export async function rotateIssuer(
   if (standing !== undefined) return standing
   if (generation !== current.generation + 1)
     throw new ServiceError("ISSUER_GENERATION_WRONG", `generation ${current.generation} of issuer ${name} signs now`)
-  const algorithm = rotation.algorithm ?? (current.key.scheme as ProfileAlgorithm)
+  const algorithm = rotation.algorithm ?? (current.key.scheme as IssuerAlgorithm)
+  if ((algorithm === EXTRA_ALGORITHM) !== (current.key.scheme === EXTRA_ALGORITHM))
+    throw new ServiceError(
+      "ISSUER_ALGORITHM_WRONG",
+      `issuer ${name} is of ${current.key.scheme}, its successor can't be of ${algorithm}`,
+    )
   const wrapped = rotation.wrapped ?? isWrappedIssuer(current)
   if (wrapped && current.external)
     throw new ServiceError(
@@ -97,10 +110,11 @@ async function findSuccessor(
 
 async function certifySuccessor(
   ports: AdminPorts,
-  { root, ...names }: Deployment,
+  names: Deployment,
   { name, generation, days }: IssuerRotation,
   key: Issuer["key"],
 ): Promise<Issuer> {
+  const root = rootFor(names, key.scheme)
   const now = wholeSeconds(ports.clock())
   const end = new Date(Math.min(now.getTime() + days * 86_400_000, root.notAfter.getTime()))
   const certificate = await certifyIssuer(ports, root, key, names, name, now, end, generation)

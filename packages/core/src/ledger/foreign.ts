@@ -1,4 +1,4 @@
-import type { ForeignSignature } from "../model.ts"
+import type { EnvelopeFormat, ForeignSignature } from "../model.ts"
 import type { Item, Table } from "../ports.ts"
 import { Attributes } from "./attributes.ts"
 import { keys } from "./keys.ts"
@@ -49,7 +49,7 @@ function foreignSignatureFrom(item: Item): ForeignSignature {
     certificateNotAfter: attributes.date("certificateNotAfter"),
     recordedAt: attributes.date("recordedAt"),
     envelope: {
-      format: envelope.text("format") as "notary-jws",
+      format: envelope.text("format") as EnvelopeFormat,
       mediaType: envelope.text("mediaType"),
       bytes: envelope.bytes("bytes"),
     },

@@ -1,5 +1,5 @@
 import type { Descriptor } from "@sealwright/formats/oci"
-import type { SignatureRecord } from "../model.ts"
+import type { EnvelopeFormat, ExtraSignature, SignatureRecord } from "../model.ts"
 import { ulidFloor } from "../names.ts"
 import type { Item, Table } from "../ports.ts"
 import { Attributes, present } from "./attributes.ts"
@@ -30,6 +30,7 @@ export function recordItem(record: SignatureRecord): Item {
       expiresAt: record.expiresAt?.toISOString(),
       certificateNotAfter: record.certificateNotAfter.toISOString(),
       envelopes: record.envelopes.map((envelope) => ({ ...envelope })),
+      extra: record.extra && { ...record.extra },
       requestDigest: record.requestDigest,
       state: "recorded",
     }),
@@ -64,11 +65,22 @@ export function recordFrom(item: Item): SignatureRecord {
     expiresAt: attributes.optionalDate("expiresAt"),
     certificateNotAfter: attributes.date("certificateNotAfter"),
     envelopes: attributes.maps("envelopes").map((envelope) => ({
-      format: envelope.text("format") as "notary-jws",
+      format: envelope.text("format") as EnvelopeFormat,
       mediaType: envelope.text("mediaType"),
       bytes: envelope.bytes("bytes"),
     })),
+    ...(attributes.has("extra") && { extra: extraFrom(attributes.map("extra")) }),
     requestDigest: attributes.text("requestDigest"),
+  }
+}
+
+function extraFrom(attributes: Attributes): ExtraSignature {
+  return {
+    issuer: attributes.text("issuer"),
+    issuerKeyId: attributes.text("issuerKeyId"),
+    number: attributes.number("number"),
+    leaseFirst: attributes.number("leaseFirst"),
+    serialHex: attributes.text("serialHex"),
   }
 }
 

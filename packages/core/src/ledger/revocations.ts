@@ -20,15 +20,17 @@ export function revocationItem(revocation: Revocation): Item {
 }
 
 function targetAttributes(target: RevocationTarget): { readonly [name: string]: Item[string] } {
-  return present(
-    Object.fromEntries(
-      Object.entries(target).map(([name, value]) => [name, value instanceof Date ? value.toISOString() : value]),
-    ),
-  )
+  return present(Object.fromEntries(Object.entries(target).map(([name, value]) => [name, attributeOf(value)])))
+}
+
+function attributeOf(value: unknown): Item[string] | undefined {
+  if (value instanceof Date) return value.toISOString()
+  return typeof value === "object" && value !== null ? present(value as Item) : (value as Item[string] | undefined)
 }
 
 function targetFrom(attributes: Attributes): RevocationTarget {
   const kind = attributes.text("kind") as RevocationTarget["kind"]
+  const extra = attributes.has("extra") ? attributes.map("extra") : undefined
   switch (kind) {
     case "signature":
       return {
@@ -37,6 +39,13 @@ function targetFrom(attributes: Attributes): RevocationTarget {
         issuerKeyId: attributes.text("issuerKeyId"),
         number: attributes.number("number"),
         serialHex: attributes.optionalText("serialHex"),
+        ...(extra && {
+          extra: {
+            issuerKeyId: extra.text("issuerKeyId"),
+            number: extra.number("number"),
+            serialHex: extra.optionalText("serialHex"),
+          },
+        }),
       }
     case "artifact":
       return { kind, digest: attributes.text("digest") }
@@ -46,6 +55,13 @@ function targetFrom(attributes: Attributes): RevocationTarget {
         thumbprint: attributes.text("thumbprint"),
         issuerKeyId: attributes.text("issuerKeyId"),
         serialHex: attributes.text("serialHex"),
+        ...(extra && {
+          extra: {
+            thumbprint: extra.text("thumbprint"),
+            issuerKeyId: extra.text("issuerKeyId"),
+            serialHex: extra.text("serialHex"),
+          },
+        }),
       }
     case "issuer":
       return {

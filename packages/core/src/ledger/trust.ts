@@ -1,5 +1,13 @@
+import type { SignatureScheme } from "@sealwright/formats/algorithms"
 import { ServiceError } from "../errors.ts"
-import type { Deployment, Issuer, PendingIssuer, Profile, TufKeys } from "../model.ts"
+import {
+  type Deployment,
+  EXTRA_ALGORITHM,
+  type Issuer,
+  type PendingIssuer,
+  type Profile,
+  type TufKeys,
+} from "../model.ts"
 import type { Item, Table, Write } from "../ports.ts"
 import { Attributes, keyAttributes, keyFrom, present } from "./attributes.ts"
 import { keys, queryAll } from "./keys.ts"
@@ -18,6 +26,7 @@ export function deploymentItem(deployment: Deployment): Item {
     createdAt: deployment.createdAt.toISOString(),
     root: issuerAttributes(deployment.root),
     formerRoots: deployment.formerRoots.map(issuerAttributes),
+    ...(deployment.extraRoots.length > 0 && { extraRoots: deployment.extraRoots.map(issuerAttributes) }),
     version: deployment.version,
     tuf: Object.fromEntries(TUF_ROLES.map((role) => [role, keyAttributes(deployment.tuf[role])])),
   }
@@ -30,8 +39,17 @@ export function replaceDeployment(next: Deployment): Write {
 }
 
 /** Every root that the deployment ever had. */
-export function rootsOf({ root, formerRoots }: Deployment): readonly Issuer[] {
-  return [...formerRoots, root]
+export function rootsOf({ root, formerRoots, extraRoots }: Deployment): readonly Issuer[] {
+  return [...formerRoots, ...extraRoots, root]
+}
+
+/** The root that certifies issuers of an algorithm now: an extra algorithm's chain has no other algorithm in it. @throws ServiceError ROOT_ALGORITHM_MISSING */
+export function rootFor({ root, extraRoots }: Deployment, algorithm: SignatureScheme): Issuer {
+  if (algorithm !== EXTRA_ALGORITHM) return root
+  const extra = extraRoots.findLast(({ key, state }) => key.scheme === algorithm && state === "active")
+  if (extra === undefined)
+    throw new ServiceError("ROOT_ALGORITHM_MISSING", `this deployment has no root of ${algorithm}`)
+  return extra
 }
 
 /** @throws ServiceError PRECONDITION_REQUIRED before the ceremony */
@@ -56,6 +74,7 @@ export async function findDeployment(table: Table): Promise<Deployment | undefin
     createdAt: attributes.date("createdAt"),
     root: issuerFrom(attributes.map("root")),
     formerRoots: attributes.maps("formerRoots").map(issuerFrom),
+    extraRoots: attributes.has("extraRoots") ? attributes.maps("extraRoots").map(issuerFrom) : [],
     version: attributes.number("version"),
     tuf: Object.fromEntries(TUF_ROLES.map((role) => [role, keyFrom(tuf.map(role))])) as unknown as TufKeys,
   }
@@ -218,6 +237,7 @@ export function profileItem(profile: Profile): Item {
       issuer: profile.issuer,
       keyMode: profile.keyMode,
       algorithm: profile.algorithm,
+      extraIssuer: profile.extraIssuer,
       principals: [...profile.principals],
       repositories: [...profile.repositories],
       expirySec: profile.expirySec,
@@ -248,6 +268,7 @@ function profileFrom(item: Item): Profile {
     issuer: attributes.text("issuer"),
     keyMode: attributes.text("keyMode") as Profile["keyMode"],
     algorithm: attributes.text("algorithm") as Profile["algorithm"],
+    extraIssuer: attributes.optionalText("extraIssuer"),
     principals: attributes.texts("principals"),
     repositories: attributes.texts("repositories"),
     expirySec: attributes.optionalNumber("expirySec"),

@@ -6,7 +6,14 @@ import { type Actor, auditWrite } from "../ledger/audit.ts"
 import { keys } from "../ledger/keys.ts"
 import { findOcspResponder, listOcspResponders, replaceOcspResponder } from "../ledger/ocsp-responders.ts"
 import { listIssuers, readDeployment, readIssuer, rootsOf } from "../ledger/trust.ts"
-import { type Deployment, type Issuer, isWrappedIssuer, type OcspAlgorithm, type OcspResponder } from "../model.ts"
+import {
+  type Deployment,
+  EXTRA_ALGORITHM,
+  type Issuer,
+  isWrappedIssuer,
+  type OcspAlgorithm,
+  type OcspResponder,
+} from "../model.ts"
 import { ROOT_NAME } from "../names.ts"
 import { CLOCK_MARGIN_MS, wholeSeconds } from "../sign/rules.ts"
 
@@ -33,7 +40,7 @@ const RENEW_BELOW = 1 / 2
  * Makes the delegated responders of an issuer, one for each of its keys that stock clients may still ask about, or renews their certificates; one with more
  * than half of its life before it stands. Safe to repeat: a new key is made under its generation's name first. A wrapped key, which nobody here can use,
  * certifies none: its CRL is what there is.
- * @throws ServiceError ISSUER_UNKNOWN, ISSUER_PENDING, ISSUER_NOT_ACTIVE when none of its keys is in force, OCSP_BELOW_WRAPPED when all of these are wrapped, OCSP_GENERATION_WRONG, CONTENTION,
+ * @throws ServiceError ISSUER_UNKNOWN, ISSUER_PENDING, ISSUER_ALGORITHM_WRONG, ISSUER_NOT_ACTIVE when none of its keys is in force, OCSP_BELOW_WRAPPED when all of these are wrapped, OCSP_GENERATION_WRONG, CONTENTION,
  * SIGNER_UNAVAILABLE, KEY_NOT_USABLE
  */
 export async function makeOcspResponders(
@@ -45,6 +52,11 @@ export async function makeOcspResponders(
   const issuers = await authoritiesOf(ports, deployment)
   const named = issuers.filter(({ name }) => name === request.issuer)
   if (named.length === 0) await readIssuer(ports.table, request.issuer)
+  if (named.some(({ key }) => key.scheme === EXTRA_ALGORITHM))
+    throw new ServiceError(
+      "ISSUER_ALGORITHM_WRONG",
+      `no client asks about issuer ${request.issuer}, of ${EXTRA_ALGORITHM}`,
+    )
   const inForce = named.filter((issuer) => isInForce(issuer, ports.clock()))
   if (inForce.length === 0)
     throw new ServiceError("ISSUER_NOT_ACTIVE", `no key of issuer ${request.issuer} is in force`)

@@ -138,8 +138,9 @@ async function crlEntries(
       if (revoked !== undefined && certifiedBy(issuer, revoked))
         add(hexEncode(parseCertificate(revoked.certificate).serialBytes), revocation)
     }
-    if ((target.kind === "signature" || target.kind === "certificate") && target.issuerKeyId === issuer.issuerKeyId)
-      add(target.serialHex, revocation)
+    if (target.kind === "signature" || target.kind === "certificate")
+      for (const one of [target, target.extra])
+        if (one?.issuerKeyId === issuer.issuerKeyId) add(one.serialHex, revocation)
     if (isRoot && !signsLeaves) continue
     for (const signature of await coveredSignatures(table, revocation, issuers, false))
       if (signature.issuerKeyId === issuer.issuerKeyId) add(signature.serialHex, revocation)

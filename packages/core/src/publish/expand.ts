@@ -35,7 +35,7 @@ export async function coveredSignatures(
   const { target } = revocation
   switch (target.kind) {
     case "artifact":
-      return (await recordsById(table, await signaturesOfArtifact(table, target.digest))).map((record) =>
+      return (await recordsById(table, await signaturesOfArtifact(table, target.digest))).flatMap((record) =>
         covered(record, false),
       )
     case "profile":
@@ -90,7 +90,8 @@ async function signedWithin(
       if (until !== undefined && lease.openedAt.getTime() - LEASE_SLACK_MS > until.getTime()) continue
       for (const record of await recordsById(table, [...lease.used.values()])) {
         const inside = record.signedAt >= from && (until === undefined || record.signedAt <= until)
-        if (inside && concerns(record)) found.push(covered(record, true))
+        if (!inside || !concerns(record)) continue
+        found.push(...covered(record, true).filter(({ issuerKeyId }) => issuerKeyId === issuer.issuerKeyId))
       }
     }
   }
@@ -108,13 +109,18 @@ async function recordsById(table: Table, ids: readonly string[]): Promise<Signat
 }
 
 /**
+ * Both signatures of an act, each with its own issuer's number.
  * @param wide whether all that one request signed is covered alike. Then a batch's certificate may be revoked as a whole; a single one of its
  * signatures is rescinded in our own list alone
  */
-function covered(record: SignatureRecord, wide: boolean): CoveredSignature {
-  const { issuerKeyId, number, keyMode, serialHex } = record
+function covered(record: SignatureRecord, wide: boolean): CoveredSignature[] {
+  const { keyMode, extra } = record
   const own = keyMode === "ephemeral" || (keyMode === "shared" && wide)
-  return { issuerKeyId, number, serialHex: own ? serialHex : undefined }
+  return (extra === undefined ? [record] : [record, extra]).map(({ issuerKeyId, number, serialHex }) => ({
+    issuerKeyId,
+    number,
+    serialHex: own ? serialHex : undefined,
+  }))
 }
 
 function coveredItem(revocation: string, window: string, signature: CoveredSignature): Item {

@@ -8,7 +8,7 @@ import { readHead } from "../ledger/publication.ts"
 import { listTimestampAuthorities } from "../ledger/timestamp-authorities.ts"
 import { findDeployment, listIssuers, listProfiles, rootsOf } from "../ledger/trust.ts"
 import { tufDocuments } from "../ledger/tuf-documents.ts"
-import type { Issuer } from "../model.ts"
+import type { Deployment, Issuer } from "../model.ts"
 import type { Table } from "../ports.ts"
 import { REFRESH_SEC } from "./due.ts"
 import { tufExpiry } from "./tuf.ts"
@@ -68,9 +68,9 @@ export async function listExpiries(table: Table): Promise<Expiry[]> {
   const roots = rootsOf(deployment)
   const ends = roots.map(
     (root): Expiry => ({
-      name: root.generation === 1 ? "root" : `root@${root.generation}`,
+      name: `${root.name}${root.generation === 1 ? "" : `@${root.generation}`}`,
       at: root.notAfter,
-      renewedBy: root === deployment.root ? "people" : "finished",
+      renewedBy: root === deployment.root || isCertifying(deployment, root) ? "people" : "finished",
     }),
   )
   const issuers = await listIssuers(table)
@@ -104,6 +104,10 @@ export async function listExpiries(table: Table): Promise<Expiry[]> {
     if (commit !== undefined)
       ends.push({ name: `tuf/${role}`, at: tufExpiry(role, commit.date), renewedBy: "publication" })
   return ends.sort((a, b) => a.at.getTime() - b.at.getTime())
+}
+
+function isCertifying({ extraRoots }: Deployment, root: Issuer): boolean {
+  return root === extraRoots.findLast(({ key, state }) => key.scheme === root.key.scheme && state === "active")
 }
 
 function renewerOf({ state }: Issuer): Expiry["renewedBy"] {

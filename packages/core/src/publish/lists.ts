@@ -7,7 +7,7 @@ import type {
 } from "@sealwright/formats/revocation-list"
 import type { Registry, TrustBundle } from "@sealwright/formats/trust-bundle"
 import type { Deployment, Revocation } from "../model.ts"
-import { targetName } from "../revoke/rules.ts"
+import { listedNames } from "../revoke/rules.ts"
 import type { Snapshot } from "./snapshot.ts"
 
 /** How long after its date a list is due again; D14's default `maxStale`. */
@@ -36,7 +36,7 @@ export function planRevocationList(snapshot: Snapshot, previous: string): Revoca
     ),
     released: snapshot.revocations
       .filter((revocation) => revocation.released)
-      .map((revocation) => targetName(revocation.target)),
+      .flatMap((revocation) => listedNames(revocation.target)),
   }
 }
 
@@ -49,7 +49,8 @@ function numbersOf(snapshot: Snapshot, standing: readonly Revocation[], issuerKe
   }
   for (const revocation of standing) {
     const { target } = revocation
-    if (target.kind === "signature" && target.issuerKeyId === issuerKeyId) add(target.number, revoked(revocation))
+    if (target.kind === "signature")
+      for (const one of withExtra(target)) if (one.issuerKeyId === issuerKeyId) add(one.number, revoked(revocation))
     if (target.kind !== "principal") continue
     for (const signature of snapshot.covered.get(revocation.id) ?? [])
       if (signature.issuerKeyId === issuerKeyId) add(signature.number, revoked(revocation))
@@ -72,18 +73,21 @@ function ruleOf(revocation: Revocation): RevocationRule[] {
         },
       ]
     case "certificate":
-      return [
-        {
-          kind: "certificate",
-          thumbprint: target.thumbprint,
-          issuerKeyId: target.issuerKeyId,
-          serialHex: target.serialHex,
-          ...revoked(revocation),
-        },
-      ]
+      return withExtra(target).map(({ thumbprint, issuerKeyId, serialHex }) => ({
+        kind: "certificate",
+        thumbprint,
+        issuerKeyId,
+        serialHex,
+        ...revoked(revocation),
+      }))
     default:
       return []
   }
+}
+
+/** What is revoked, and what stands beside it in the same act. */
+function withExtra<Named extends object>(target: Named & { readonly extra?: Named }): readonly Named[] {
+  return target.extra === undefined ? [target] : [target, target.extra]
 }
 
 function revoked(revocation: Revocation): Revoked {

@@ -4,7 +4,7 @@ import type { TrustBundle } from "@sealwright/formats/trust-bundle"
 import { parseCertificate } from "@sealwright/formats/x509"
 import { EXTENSION, readExtension } from "@sealwright/formats/x509-extensions"
 import { crlUrl } from "../admin/certificates.ts"
-import { type Deployment, type Issuer, isWrappedIssuer, type Profile } from "../model.ts"
+import { type Deployment, EXTRA_ALGORITHM, type Issuer, isWrappedIssuer, type Profile } from "../model.ts"
 import { isStamped, outsideAuthorityOf } from "../sign/rules.ts"
 import type { Snapshot } from "./snapshot.ts"
 
@@ -19,7 +19,11 @@ const ISSUERS_STORE = "sealwright-issuers"
  * name which published list answers it. It names repositories, so it is not public.
  */
 export function notationTree(snapshot: Snapshot, bundle: TrustBundle, ownRoots: readonly Issuer[]): JsonObject {
-  const { deployment, issuers } = snapshot
+  const { deployment } = snapshot
+  const issuers = snapshot.issuers.filter(isKnownToNotation)
+  const ownCertificates = bundle.roots.filter(
+    (der) => !ownRoots.some((root) => !isKnownToNotation(root) && bytesEqual(root.certificate, der)),
+  )
   const roots = new Map<string, Set<string>>()
   const standing = new Set(bundle.externalRoots.map(base64Encode))
   for (const { name, chain } of issuers.filter(({ external }) => external))
@@ -30,7 +34,7 @@ export function notationTree(snapshot: Snapshot, bundle: TrustBundle, ownRoots: 
     name: externalStore(name),
     certificates: [...certificates],
   }))
-  const timestampStores = timestampStoresOf(snapshot, bundle)
+  const timestampStores = timestampStoresOf(snapshot, bundle, ownCertificates)
   const wrapped = issuers.some(isWrappedIssuer)
   const believed = wrapped ? believedIssuers(issuers, bundle) : []
   if (believed.length > 0) externalStores.push({ type: STORE_TYPE, name: ISSUERS_STORE, certificates: believed })
@@ -38,11 +42,15 @@ export function notationTree(snapshot: Snapshot, bundle: TrustBundle, ownRoots: 
     mediaType: NOTATION_TREE_TYPE,
     epoch: snapshot.epoch,
     trustPolicy: trustPolicy(snapshot, new Set(roots.keys()), wrapped),
-    trustStore: { type: wrapped ? "ca" : STORE_TYPE, name: TRUST_STORE, certificates: bundle.roots.map(base64Encode) },
+    trustStore: {
+      type: wrapped ? "ca" : STORE_TYPE,
+      name: TRUST_STORE,
+      certificates: ownCertificates.map(base64Encode),
+    },
     ...(externalStores.length > 0 && { externalStores }),
     ...(timestampStores.length > 0 && { timestampStores }),
     crls: [
-      ...[...new Set([...ownRoots, ...issuers].map(({ issuerKeyId }) => issuerKeyId))].map((issuerKeyId) => ({
+      ...[...new Set([...ownRoots.filter(isKnownToNotation), ...issuers].map(({ issuerKeyId }) => issuerKeyId))].map((issuerKeyId) => ({
         url: crlUrl(deployment.crlHost, issuerKeyId),
         target: `lists/${issuerKeyId}.crl`,
       })),
@@ -77,17 +85,26 @@ function believedIssuers(issuers: readonly Issuer[], { roots }: TrustBundle): st
     .map(({ certificate }) => base64Encode(certificate))
 }
 
+/** Its trust store refuses a root whose algorithm it can't verify, and with it every signature. */
+function isKnownToNotation({ key }: Issuer): boolean {
+  return key.scheme !== EXTRA_ALGORITHM
+}
+
 /** The root of an outside authority may certify others too, so it counts only for the profiles that use its issuer. */
 function externalStore(issuer: string): string {
   return `${TRUST_STORE}-issuer-${issuer}`
 }
 
 /** The authorities that profiles are stamped by, each with those of its roots that the trust bundle has. */
-function timestampStoresOf({ profiles, outside }: Snapshot, bundle: TrustBundle) {
+function timestampStoresOf(
+  { profiles, outside }: Snapshot,
+  bundle: TrustBundle,
+  ownCertificates: readonly Uint8Array[],
+) {
   const trusted = new Set((bundle.timestampRoots ?? []).map(base64Encode))
   const stores = new Set(profiles.flatMap(timestampStoreOf))
   return [
-    { name: TRUST_STORE, certificates: bundle.roots.map(base64Encode) },
+    { name: TRUST_STORE, certificates: ownCertificates.map(base64Encode) },
     ...outside.map(({ name, roots }) => ({
       name: outsideStore(name),
       certificates: roots.map(base64Encode).filter((root) => trusted.has(root)),

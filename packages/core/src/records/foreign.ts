@@ -13,7 +13,7 @@ import {
   foreignSignatureItem,
 } from "../ledger/foreign.ts"
 import { listIssuers, readDeployment, readProfile, rootsOf } from "../ledger/trust.ts"
-import type { ForeignSignature } from "../model.ts"
+import { envelopeFormat, type ForeignSignature } from "../model.ts"
 import type { Clock, Digest, RandomBytes, RunStep, Table } from "../ports.ts"
 import { authorizeCaller, authorizeSubject, wholeSeconds } from "../sign/rules.ts"
 
@@ -114,7 +114,7 @@ async function requireForeign(table: Table, { number, issuerKeyId }: VerifiedNot
 function entryOf(
   { digest }: ForeignPorts,
   { profile, envelope, reference, principal }: ForeignRequest,
-  { leaf, issuerKeyId, target, signingTime }: VerifiedNotary,
+  { leaf, issuerKeyId, target, signingTime, algorithm }: VerifiedNotary,
   now: Date,
 ): ForeignSignature {
   const { mediaType, digest: subjectDigest, size } = target
@@ -130,7 +130,7 @@ function entryOf(
     signedAt: wholeSeconds(signingTime),
     certificateNotAfter: leaf.notAfter,
     recordedAt: now,
-    envelope: { format: "notary-jws", mediaType: JWS_MEDIA_TYPE, bytes: envelope },
+    envelope: { format: envelopeFormat(algorithm), mediaType: JWS_MEDIA_TYPE, bytes: envelope },
   }
 }
 

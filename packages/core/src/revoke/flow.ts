@@ -18,7 +18,7 @@ import {
   replaceProfile,
   rootsOf,
 } from "../ledger/trust.ts"
-import type { CrlReason, Profile, Revocation, RevocationTarget } from "../model.ts"
+import type { CrlReason, Envelope, ExtraSignature, KeyMode, Profile, Revocation, RevocationTarget } from "../model.ts"
 import { ROOT_NAME } from "../names.ts"
 import type { Clock, Digest, RandomBytes, Table, Write } from "../ports.ts"
 import { noteChangeNow } from "../publish/changes.ts"
@@ -142,7 +142,8 @@ async function resolve(ports: RevokePorts, target: RevocationRequestTarget): Pro
       const record = await findRecord(ports.table, target.signature)
       if (record === undefined) throw new ServiceError("SIGNATURE_UNKNOWN", `no signature ${target.signature}`)
       const serialHex = record.keyMode === "ephemeral" ? record.serialHex : undefined
-      return { ...target, issuerKeyId: record.issuerKeyId, number: record.number, serialHex }
+      const { issuerKeyId, number, extra } = record
+      return { ...target, issuerKeyId, number, serialHex, ...(extra && { extra: extraTarget(record.keyMode, extra) }) }
     }
     case "certificate":
       return "signature" in target
@@ -162,11 +163,22 @@ async function resolve(ports: RevokePorts, target: RevocationRequestTarget): Pro
 
 async function certificateOfSignature(ports: RevokePorts, id: string): Promise<RevocationTarget> {
   const record = await findRecord(ports.table, id)
-  const [envelope] = record?.envelopes ?? []
+  const [envelope, extraEnvelope] = record?.envelopes ?? []
   if (record === undefined || envelope === undefined) throw new ServiceError("SIGNATURE_UNKNOWN", `no signature ${id}`)
-  const [x5c = ""] = parseNotaryJws(envelope.bytes).x5c
-  const thumbprint = hexEncode(ports.digest("sha256", parseX5c(x5c).der))
-  return { kind: "certificate", thumbprint, issuerKeyId: record.issuerKeyId, serialHex: record.serialHex }
+  const certified = ({ issuerKeyId, serialHex }: Pick<ExtraSignature, "issuerKeyId" | "serialHex">, of: Envelope) => {
+    const [x5c = ""] = parseNotaryJws(of.bytes).x5c
+    return { thumbprint: hexEncode(ports.digest("sha256", parseX5c(x5c).der)), issuerKeyId, serialHex }
+  }
+  return {
+    kind: "certificate",
+    ...certified(record, envelope),
+    ...(record.extra && extraEnvelope && { extra: certified(record.extra, extraEnvelope) }),
+  }
+}
+
+/** Both signatures of an act fall together. */
+function extraTarget(keyMode: KeyMode, { issuerKeyId, number, serialHex }: ExtraSignature) {
+  return { issuerKeyId, number, serialHex: keyMode === "ephemeral" ? serialHex : undefined }
 }
 
 /** Certificates that are revoked by thumbprint: issuing CAs, timestamp authorities, the certificates of held keys, and those whose signatures were registered. */

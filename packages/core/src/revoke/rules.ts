@@ -40,6 +40,12 @@ export function targetName(target: RevocationTarget): string {
   }
 }
 
+/** What lists name of a target: the extra signature of an act has an entry of its own, beside the first one's. */
+export function listedNames(target: RevocationTarget): readonly string[] {
+  if (target.kind !== "signature" || target.extra === undefined) return [targetName(target)]
+  return [targetName(target), `signature:${target.extra.issuerKeyId}:${target.extra.number}`]
+}
+
 /**
  * Merges a request into what stands (I7): the effective time may move earlier, never later; a hold may become final, a final one
  * never a hold; asking again for what stands changes nothing.

@@ -12,6 +12,8 @@ export const INBOX_SHARDS = 16
 /** Everything that one transaction of the signing path writes (D4). */
 export interface Commit {
   readonly lease: Lease
+  /** of the extra signatures' issuer; undefined when there are none */
+  readonly extraLease?: Lease | undefined
   readonly records: readonly SignatureRecord[]
   /** `auditWrite` of the act */
   readonly audit: Write
@@ -66,7 +68,8 @@ async function readFailure(
   const keyed = commit.keyHash !== undefined
   const settled: Settled[] = []
   const again = new Set<string>()
-  const leaseClosed = failedAt(LEASE_AT) !== undefined
+  const leaseClosed =
+    failedAt(LEASE_AT) !== undefined || (commit.extraLease !== undefined && failedAt(outcomes.length - 1) !== undefined)
   const taken = keyed ? failedAt(KEY_AT)?.item : undefined
   if (taken !== undefined) {
     checkSameRequest(taken, commit.requestDigest)
@@ -90,7 +93,7 @@ function artifactRefusal(digest: string, artifact: Item): ServiceError {
     : new ServiceError("DIGEST_DENIED", `${digest} was revoked`)
 }
 
-/** The order of these writes is what `readFailure` reads the outcomes by. */
+/** The order of these writes is what `readFailure` reads the outcomes by; the extra lease is the last. */
 function commitWrites(commit: Commit): Write[] {
   const { keyHash, records, requestDigest } = commit
   const [first] = records
@@ -123,6 +126,13 @@ function commitWrites(commit: Commit): Write[] {
     if (keyHash !== undefined && commit.batch)
       writes.push({ put: { ...keys.idempotency(keyHash, digest), signature: record.id }, if: { absent: true } })
   }
+  if (commit.extraLease !== undefined)
+    writes.push(
+      useNumbers(
+        commit.extraLease,
+        new Map(records.flatMap(({ id, extra }) => (extra === undefined ? [] : [[extra.number, id]]))),
+      ),
+    )
   return writes
 }
 

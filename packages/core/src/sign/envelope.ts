@@ -1,7 +1,7 @@
 import { schemeRow } from "@sealwright/formats/algorithms"
 import { base64Encode, bytesEqual, hexDecode, hexEncode } from "@sealwright/formats/bytes"
 import { batchSerial, leafSerial, leafSerialInput } from "@sealwright/formats/leaf-serial"
-import { assembleEnvelope, rawSignature, unsignedEnvelope } from "@sealwright/formats/notary-jws"
+import { assembleEnvelope, type BesideSignature, rawSignature, unsignedEnvelope } from "@sealwright/formats/notary-jws"
 import { JWS_MEDIA_TYPE } from "@sealwright/formats/oci-notary"
 import { type Certificate, parseCertificate } from "@sealwright/formats/x509"
 import { ChainCache } from "@sealwright/verifier/chain-cache"
@@ -9,7 +9,7 @@ import { verifySignature } from "@sealwright/verifier/requests"
 import { leafCertifier } from "../admin/certificates.ts"
 import { ServiceError } from "../errors.ts"
 import { rootsOf } from "../ledger/trust.ts"
-import type { Envelope, KeyMode } from "../model.ts"
+import { type Envelope, envelopeFormat, type KeyMode } from "../model.ts"
 import type { Digest, KeyReference, MakeEphemeralKey, RunStep, SigningKeys } from "../ports.ts"
 import type { Grant, Standing } from "./leases.ts"
 import { isStamped, leafStart, planLeafEnd, type SubjectRequest } from "./rules.ts"
@@ -30,13 +30,17 @@ export interface MadeSignature {
   readonly certificateNotAfter: Date
 }
 
-/** Makes one signature on one subject under one number of the grant. */
+/**
+ * Makes one signature on one subject under one number of the grant.
+ * @param beside the first signature of the act, which an extra one names
+ */
 export type MakeSignature = (
   grant: Grant,
   number: number,
   subject: SubjectRequest,
   signedAt: Date,
   expiresAt: Date | undefined,
+  beside?: BesideSignature,
 ) => Promise<MadeSignature>
 
 /** A certificate and the key it certifies, ready to sign one envelope. */
@@ -76,7 +80,7 @@ export function createSignatureMaker(own: EnvelopePorts): MakeSignature {
     return made
   }
 
-  return async (grant, number, subject, signedAt, expiresAt) => {
+  return async (grant, number, subject, signedAt, expiresAt, beside) => {
     const { standing } = grant
     const { issuer, profile } = standing
     const stamped = isStamped(profile.timestamp)
@@ -86,7 +90,7 @@ export function createSignatureMaker(own: EnvelopePorts): MakeSignature {
         ...(stamped ? { signingTime: signedAt } : { authenticSigningTime: signedAt }),
         ...(expiresAt && { expiry: expiresAt }),
         target: { mediaType: subject.mediaType, digest: subject.digest, size: subject.size },
-        sealwright: { issuerKeyId: hexDecode(issuer.issuerKeyId), serial: leaf.serial, number },
+        sealwright: { issuerKeyId: hexDecode(issuer.issuerKeyId), serial: leaf.serial, number, beside },
       })
       const signature = await leaf.sign(unsigned.signingInput)
       if (!verifies(ports, leaf.key, unsigned.signingInput, signature)) throw selfCheckFailed(standing)
@@ -94,7 +98,7 @@ export function createSignatureMaker(own: EnvelopePorts): MakeSignature {
       const chain = [leaf.certificate, issuer.certificate, ...issuer.chain]
       return {
         envelope: {
-          format: "notary-jws",
+          format: envelopeFormat(leaf.key.scheme),
           mediaType: JWS_MEDIA_TYPE,
           bytes: assembleEnvelope(unsigned, signature, chain, SIGNING_AGENT, token),
         },
@@ -156,7 +160,7 @@ function leafMaker(ports: EnvelopePorts, standing: Standing) {
   const { deployment, issuer, profile } = standing
   const certify = leafCertifier(ports, issuer, deployment, profile.name)
   return async (serial: Uint8Array, signedAt: Date): Promise<FreshLeaf> => {
-    const key = await ports.makeEphemeralKey(profile.algorithm)
+    const key = await ports.makeEphemeralKey(standing.algorithm)
     const drop = () => key.drop()
     try {
       const notBefore = leafStart(profile.timestamp, signedAt)

@@ -1,6 +1,7 @@
+import { hexDecode } from "@sealwright/formats/bytes"
 import { ServiceError } from "../errors.ts"
 import { auditWrite } from "../ledger/audit.ts"
-import { isWrappedIssuer, type SignatureRecord } from "../model.ts"
+import { type Envelope, type ExtraSignature, isWrappedIssuer, type SignatureRecord } from "../model.ts"
 import { ulid } from "../names.ts"
 import type {
   Clock,
@@ -100,9 +101,10 @@ export function createSigner(ports: SignPorts): Signer {
   /** A refusal by what is remembered counts only after a fresh look. */
   async function admit(request: SignRequest): Promise<Standing> {
     const now = wholeSeconds(clock())
-    const check = ({ profile, issuer }: Standing) => {
+    const check = (standing: Standing) => {
+      const { profile } = standing
       authorizeCaller(profile, request.principal)
-      requireFitIssuer(issuer, profile)
+      requireFitIssuers(standing)
       planExpiry(profile, request.expiresAt, now)
     }
     const known = await pool.standing(request.profile, false)
@@ -123,7 +125,7 @@ export function createSigner(ports: SignPorts): Signer {
     for (let attempt = 0; attempt < LEASE_ATTEMPTS; attempt++) {
       const standing = await pool.standing(request.profile, attempt > 0)
       authorizeCaller(standing.profile, request.principal)
-      requireFitIssuer(standing.issuer, standing.profile)
+      requireFitIssuers(standing)
       for (const subject of pending) authorizeSubject(standing.profile, subject)
       const grant = await pool.take(standing, pending.length)
       if (grant === undefined) continue
@@ -133,6 +135,7 @@ export function createSigner(ports: SignPorts): Signer {
       const audit = auditWrite(ports, request, "sign", `profile/${request.profile} ${ids}`)
       const result = await commitSignatures(table, {
         lease: grant.lease,
+        extraLease: grant.extra?.lease,
         records,
         audit,
         keyHash,
@@ -150,6 +153,22 @@ export function createSigner(ports: SignPorts): Signer {
     )
   }
 
+  /** The act once more under the other algorithm, with a key, a certificate and a number of its own (R19). */
+  async function makeExtra(
+    { standing, extra, numbers }: Grant,
+    at: number,
+    subject: SubjectRequest,
+    signedAt: Date,
+    expiresAt: Date | undefined,
+  ): Promise<{ readonly envelope: Envelope; readonly signature: ExtraSignature } | undefined> {
+    if (extra === undefined) return undefined
+    const number = extra.numbers[at] as number
+    const beside = { issuerKeyId: hexDecode(standing.issuer.issuerKeyId), number: numbers[at] as number }
+    const { envelope, serialHex } = await makeSignature(extra, number, subject, signedAt, expiresAt, beside)
+    const { name: issuer, issuerKeyId } = extra.standing.issuer
+    return { envelope, signature: { issuer, issuerKeyId, number, leaseFirst: extra.lease.first, serialHex } }
+  }
+
   function signAll(
     request: SignRequest,
     grant: Grant,
@@ -161,7 +180,10 @@ export function createSigner(ports: SignPorts): Signer {
     return Promise.all(
       subjects.map(async (subject, i): Promise<SignatureRecord> => {
         const number = grant.numbers[i] as number
-        const made = await makeSignature(grant, number, subject, signedAt, expiresAt)
+        const [made, extra] = await Promise.all([
+          makeSignature(grant, number, subject, signedAt, expiresAt),
+          makeExtra(grant, i, subject, signedAt, expiresAt),
+        ])
         return {
           id: ulid(signedAt, random(10)),
           profile: profile.name,
@@ -178,12 +200,18 @@ export function createSigner(ports: SignPorts): Signer {
           signedAt,
           expiresAt,
           certificateNotAfter: made.certificateNotAfter,
-          envelopes: [made.envelope],
+          envelopes: extra === undefined ? [made.envelope] : [made.envelope, extra.envelope],
+          extra: extra?.signature,
           requestDigest: request.requestDigest,
         }
       }),
     )
   }
+}
+
+function requireFitIssuers({ issuer, profile, extra }: Standing): void {
+  requireFitIssuer(issuer, profile)
+  if (extra !== undefined) requireFitIssuer(extra.issuer, profile)
 }
 
 function outOfScope(standing: Standing, subjects: readonly SubjectRequest[]): Settled[] {

@@ -1,7 +1,15 @@
+import type { SignatureScheme } from "@sealwright/formats/algorithms"
 import { takeLease } from "../ledger/leases.ts"
 import { readOutsideAuthority } from "../ledger/outside-authorities.ts"
-import { readDeployment, readIssuerOf, readProfile } from "../ledger/trust.ts"
-import type { Deployment, Issuer, Lease, OutsideAuthority, Profile } from "../model.ts"
+import { readDeployment, readIssuer, readIssuerOf, readProfile } from "../ledger/trust.ts"
+import {
+  type Deployment,
+  EXTRA_ALGORITHM,
+  type Issuer,
+  type Lease,
+  type OutsideAuthority,
+  type Profile,
+} from "../model.ts"
 import type { Clock, RandomBytes, Table } from "../ports.ts"
 import { LEASE_LIFETIME_SEC, nextLeaseSize, outsideAuthorityOf } from "./rules.ts"
 
@@ -16,16 +24,22 @@ export interface Standing {
   readonly issuer: Issuer
   /** who stamps, when it is not the deployment's own authority */
   readonly outside: OutsideAuthority | undefined
+  /** of the fresh keys that sign; a held key has its own */
+  readonly algorithm: SignatureScheme
+  /** what the extra signature of each act is made under; it has none itself */
+  readonly extra: Standing | undefined
 }
 
 export interface Grant {
   readonly standing: Standing
   readonly lease: Lease
   readonly numbers: readonly number[]
+  /** as many numbers of the extra issuer */
+  readonly extra?: Grant
 }
 
 /**
- * Hands out numbers from memory: one lease a profile, taken anew when it ends, is used up or is closed by others (D3).
+ * Hands out numbers from memory: one lease a profile and issuer, taken anew when it ends, is used up or is closed by others (D3).
  * What it remembers of a profile may be old. That is safe: the record's transaction fails once the lease is closed.
  */
 export interface LeasePool {
@@ -61,20 +75,31 @@ export function createLeasePool(ports: {
     const issuer = await readIssuerOf(table, profile)
     const outsideName = outsideAuthorityOf(profile.timestamp)
     const outside = outsideName === undefined ? undefined : await readOutsideAuthority(table, outsideName)
+    const extraIssuer = profile.extraIssuer === undefined ? undefined : await readIssuer(table, profile.extraIssuer)
     const same =
       known?.standing.profile.generation === profile.generation &&
-      known.standing.issuer.issuerKeyId === issuer.issuerKeyId &&
-      known.standing.issuer.state === issuer.state &&
+      isSame(known.standing.issuer, issuer) &&
+      isSame(known.standing.extra?.issuer, extraIssuer) &&
       known.standing.outside?.updatedAt.getTime() === outside?.updatedAt.getTime()
     if (known !== undefined && same) return known.standing
-    const next = { deployment, profile, issuer, outside }
+    const common = { deployment, profile, outside }
+    const extra = extraIssuer && { ...common, issuer: extraIssuer, algorithm: EXTRA_ALGORITHM, extra: undefined }
+    const next: Standing = { ...common, issuer, algorithm: profile.algorithm, extra }
     held.set(name, { standing: next, lease: undefined, handedOut: 0 })
     return next
   }
 
   async function take(of: Standing, count: number): Promise<Grant | undefined> {
+    const { profile, extra } = of
+    const grant = await takeFrom(profile.name, of, count)
+    if (grant === undefined || extra === undefined) return grant
+    const beside = await takeFrom(extraKey(profile.name), extra, count)
+    return beside && { ...grant, extra: beside }
+  }
+
+  async function takeFrom(key: string, of: Standing, count: number): Promise<Grant | undefined> {
     const { profile, issuer } = of
-    const mine = held.get(profile.name)
+    const mine = held.get(key)
     if (mine?.lease !== undefined && mine.standing === of) {
       const numbers = handOut(mine, mine.lease, count)
       if (numbers !== undefined) return { standing: of, lease: mine.lease, numbers }
@@ -91,11 +116,11 @@ export function createLeasePool(ports: {
       lifetimeSec: LEASE_LIFETIME_SEC,
     })
     if (lease === undefined) {
-      held.delete(profile.name)
+      forget(profile.name)
       return undefined
     }
     const entry: Held = { standing: of, lease, handedOut: 0 }
-    held.set(profile.name, entry)
+    held.set(key, entry)
     const numbers = handOut(entry, lease, count)
     return numbers && { standing: of, lease, numbers }
   }
@@ -108,5 +133,19 @@ export function createLeasePool(ports: {
     return Array.from({ length: count }, (_, i) => first + i)
   }
 
-  return { standing, take, forget: (profile) => void held.delete(profile) }
+  function forget(profile: string): void {
+    held.delete(profile)
+    held.delete(extraKey(profile))
+  }
+
+  return { standing, take, forget }
+}
+
+/** No profile's name has a blank. */
+function extraKey(profile: string): string {
+  return `${profile} extra`
+}
+
+function isSame(known: Issuer | undefined, issuer: Issuer | undefined): boolean {
+  return known?.issuerKeyId === issuer?.issuerKeyId && known?.state === issuer?.state
 }
