@@ -29,7 +29,7 @@ export type WrappedPurpose = keyof typeof WRAPPING
 
 const STACK_TAG = "sealwright:stack"
 const PURPOSE_TAG = "sealwright:purpose"
-const KEY_SPECS = ["ECC_NIST_P256", "ECC_NIST_P384", "RSA_3072"]
+const KEY_SPECS = ["ECC_NIST_P256", "ECC_NIST_P384", "RSA_3072", "ML_DSA_65"]
 const ECDSA = ["ECDSA_SHA_256", "ECDSA_SHA_384"]
 /** Timestamps alone take PKCS #1 v1.5: OpenSSL's timestamp code knows no RSASSA-PSS. */
 const RSA = { timestamps: "RSASSA_PKCS1_V1_5_SHA_384", others: "RSASSA_PSS_SHA_384" }
@@ -40,6 +40,11 @@ const signing = (...rsa: readonly string[]) => ({
 
 const SIGNING_PURPOSES = PURPOSES.filter((purpose) => !purpose.startsWith("wrapping"))
 const CONTEXT = { stack: "kms:EncryptionContext:sealwright:stack", key: "kms:EncryptionContext:sealwright:key" }
+
+/** ML-DSA hashes inside, so it takes the message; a list too long for that as µ (EXTERNAL_MU), which one function alone makes. */
+const ML_DSA = "ML_DSA_SHAKE_256"
+const ML_DSA_INPUT = { message: "RAW", mu: "EXTERNAL_MU" } as const
+export type MlDsaInput = keyof typeof ML_DSA_INPUT
 
 const BY_TAG = "Keys are made at run time and have no names here; conditions pin their tags."
 
@@ -69,6 +74,25 @@ export class SigningKeys extends Construct {
     ...purposes: readonly Exclude<KeyPurpose, "timestamp" | "ocsp" | "wrapping" | "wrapping-timestamp">[]
   ): void {
     this.#allowSign(grantee, purposes, RSA.others)
+  }
+
+  /** To sign under ML-DSA-65 with issuers and roots (R19): what is signed goes in as these inputs. */
+  grantMlDsa(
+    grantee: ServiceFunction,
+    purposes: readonly ("root" | "issuer")[],
+    ...inputs: readonly MlDsaInput[]
+  ): void {
+    grantee.allow(["kms:Sign"], [this.#keys], {
+      conditions: {
+        StringEquals: {
+          ...this.#ownTag(),
+          [`aws:ResourceTag/${PURPOSE_TAG}`]: purposes,
+          "kms:MessageType": inputs.map((input) => ML_DSA_INPUT[input]),
+          "kms:SigningAlgorithm": ML_DSA,
+        },
+      },
+      because: BY_TAG,
+    })
   }
 
   grantTimestamps(grantee: ServiceFunction): void {
@@ -169,6 +193,7 @@ export class SigningKeys extends Construct {
   policyJson(
     signers: readonly ServiceFunction[],
     maker: ServiceFunction,
+    mlDsaSigners: readonly ServiceFunction[],
     unwrappers: Readonly<Partial<Record<WrappedPurpose, readonly ServiceFunction[]>>> = {},
   ): string {
     const arns = (functions: readonly ServiceFunction[]) => functions.map(({ role }) => role.roleArn)
@@ -214,6 +239,17 @@ export class SigningKeys extends Construct {
           Condition: {
             ArnEquals: { "aws:PrincipalArn": arns(signers) },
             StringEquals: signing(RSA.others, RSA.timestamps),
+          },
+        },
+        {
+          Sid: "SigningMlDsa",
+          Effect: "Allow",
+          Principal: account,
+          Action: "kms:Sign",
+          Resource: "*",
+          Condition: {
+            ArnEquals: { "aws:PrincipalArn": arns(mlDsaSigners) },
+            StringEquals: { "kms:MessageType": Object.values(ML_DSA_INPUT), "kms:SigningAlgorithm": ML_DSA },
           },
         },
         {

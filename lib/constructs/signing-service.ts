@@ -240,8 +240,11 @@ export class SigningService extends Construct {
     const { sign, admin, crl, batch } = this.functions
     for (const signer of [sign, batch])
       this.keys.grantSign(signer, "issuer", "held", ...(rootSigning ? (["root"] as const) : []))
+    for (const signer of [sign, batch]) this.keys.grantMlDsa(signer, ["issuer"], "message")
     this.keys.grantSign(admin, "root", "issuer", "tuf-root", "tuf-targets")
     this.keys.grantSign(crl, "root", "issuer")
+    this.keys.grantMlDsa(admin, ["root"], "message")
+    this.keys.grantMlDsa(crl, ["root", "issuer"], "message", "mu")
   }
 
   /** The same four read the PIN when they log in to the HSMs. */
@@ -284,7 +287,8 @@ export class SigningService extends Construct {
     set("SEALWRIGHT_CRL_FUNCTION", crl.function.functionName, publish)
     const unwrappers = Object.fromEntries(wrapped.map((kind) => [kind, this.#unwrappers()[kind]]))
     const signers = [sign, admin, publish, crl, timestamp, batch, ...ocsp]
-    set("SEALWRIGHT_KEY_POLICY", this.keys.policyJson(signers, admin, unwrappers), admin)
+    const mlDsaSigners = [sign, admin, crl, batch]
+    set("SEALWRIGHT_KEY_POLICY", this.keys.policyJson(signers, admin, mlDsaSigners, unwrappers), admin)
     if (wrapped.length > 0) set("SEALWRIGHT_WRAPPING", wrapped.join(","), admin)
     set("SEALWRIGHT_TIMESTAMP_FUNCTION", timestamp.function.functionName, sign, batch)
     set("SEALWRIGHT_TIMESTAMP_POLICY", timestampPolicy, timestamp)

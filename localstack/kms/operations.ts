@@ -127,7 +127,7 @@ function sign(input: Input, context: OperationContext): Output {
     const toSign = toBeSigned(fitting(usable(key, context), algorithm), messageType, message)
     if (dryRun)
       throw new KmsError("DryRunOperationException", "The request would have succeeded, but the DryRun option is set.")
-    const signature = signWith(context.store.secret(key), algorithm, toSign)
+    const signature = signWith(context.store.secret(key), algorithm, messageType, toSign)
     record(undefined)
     return {
       KeyId: keyArn(key, context),
@@ -148,7 +148,7 @@ function verify(input: Input, context: OperationContext): Output {
   if (read.flag(input, "DryRun")) {
     throw new KmsError("DryRunOperationException", "The request would have succeeded, but the DryRun option is set.")
   }
-  if (!verifyWith(context.store.secret(key), algorithm, signed, signature)) {
+  if (!verifyWith(context.store.secret(key), algorithm, messageType, signed, signature)) {
     throw new KmsError("KMSInvalidSignatureException", "The signature does not verify.")
   }
   return { KeyId: keyArn(key, context), SignatureValid: true, SigningAlgorithm: algorithm }

@@ -93,6 +93,9 @@ const sign = (purpose: string, more: Context = {}): Question => ({
   policy: KEY_POLICY,
   context: { ...tags(purpose), "kms:MessageType": "DIGEST", "kms:SigningAlgorithm": "ECDSA_SHA_256", ...more },
 })
+/** RAW, and EXTERNAL_MU for what is longer (R19) */
+const mlDsa = (purpose: string, type = "RAW") =>
+  sign(purpose, { "kms:MessageType": type, "kms:SigningAlgorithm": "ML_DSA_SHAKE_256" })
 const item = (action: string): Question => ({ action: `dynamodb:${action}`, resource: TABLE })
 const deleteIn = (partition: string): Question => ({
   ...item("DeleteItem"),
@@ -178,6 +181,11 @@ describe.skipIf(missing)("IAM as simulated, on the template's own policies (M4, 
     ["ocsp", item("Query")],
     ["ocsp", item("GetItem")],
     ["ocsp", object("GetObject", "staging/crl/ab.crl")],
+    ["admin", { action: "kms:CreateKey", resource: "*", context: { ...create, "kms:KeySpec": "ML_DSA_65" } }],
+    ["sign", mlDsa("issuer")],
+    ["admin", mlDsa("root")],
+    ["crl", mlDsa("issuer")],
+    ["crl", mlDsa("root", "EXTERNAL_MU")],
   ]
   test.each(allowed.map(named))("%s may %s on %s", async (name, _action, _resource, question) => {
     expect(await asFunction(name, question)).toBe("allowed")
@@ -187,6 +195,14 @@ describe.skipIf(missing)("IAM as simulated, on the template's own policies (M4, 
     ["sign", sign("issuer", tags("issuer", "Other"))],
     ["sign", sign("issuer", { "kms:MessageType": "RAW" })],
     ["sign", sign("issuer", { "kms:SigningAlgorithm": "RSASSA_PKCS1_V1_5_SHA_256" })],
+    ["sign", mlDsa("issuer", "EXTERNAL_MU")],
+    ["sign", mlDsa("held")],
+    ["sign", mlDsa("root")],
+    ["admin", mlDsa("issuer")],
+    ["admin", mlDsa("root", "EXTERNAL_MU")],
+    ["publish", mlDsa("tuf-lists")],
+    ["timestamp", mlDsa("timestamp")],
+    ["admin", { action: "kms:CreateKey", resource: "*", context: { ...create, "kms:KeySpec": "ML_DSA_87" } }],
     ["sign", item("DeleteItem")],
     ["sign", call("publish")],
     ["sign", object("PutObject", "tuf/timestamp.json", SWAP)],

@@ -121,6 +121,8 @@ describe.each(MATRIX)("Sign and Verify, %s", (spec, algorithms) => {
       ? { padding: crypto.constants.RSA_PKCS1_PSS_PADDING, saltLength: crypto.constants.RSA_PSS_SALTLEN_DIGEST }
       : {}
     const forms = [{ MessageType: "RAW" as const, Message }]
+    if (SigningAlgorithm === "ML_DSA_SHAKE_256")
+      forms.push({ MessageType: "EXTERNAL_MU" as never, Message: externalMu(publicKey, Message) })
     if (hash !== null) {
       forms.push({ MessageType: "DIGEST" as never, Message: crypto.createHash(hash).update(Message).digest() })
     }
@@ -138,6 +140,14 @@ describe.each(MATRIX)("Sign and Verify, %s", (spec, algorithms) => {
     }
   })
 })
+
+/** FIPS 204, algorithm 7, line 6; the key is at the end of its SubjectPublicKeyInfo. */
+function externalMu(publicKey: crypto.KeyObject, message: Uint8Array) {
+  const { pub = "" } = publicKey.export({ format: "jwk" }) as { pub?: string }
+  const shake256 = (...parts: Uint8Array[]) =>
+    crypto.createHash("shake256", { outputLength: 64 }).update(Buffer.concat(parts)).digest()
+  return shake256(shake256(Buffer.from(pub, "base64url")), Uint8Array.of(0, 0), message)
+}
 
 describe("what Sign refuses", () => {
   const sha256 = crypto.createHash("sha256").update("m").digest()
@@ -158,6 +168,15 @@ describe("what Sign refuses", () => {
     ["Ed25519ph", "ECC_NIST_EDWARDS25519", "ED25519_PH_SHA_512", "DIGEST", sha256, "ValidationException"],
     ["4,097 bytes", "ECC_NIST_P256", "ECDSA_SHA_256", "RAW", Buffer.alloc(4097), "ValidationException"],
     ["no bytes", "ECC_NIST_P256", "ECDSA_SHA_256", "RAW", Buffer.alloc(0), "ValidationException"],
+    ["63 bytes of mu", "ML_DSA_65", "ML_DSA_SHAKE_256", "EXTERNAL_MU", Buffer.alloc(63), "ValidationException"],
+    [
+      "mu for Ed25519",
+      "ECC_NIST_EDWARDS25519",
+      "ED25519_SHA_512",
+      "EXTERNAL_MU",
+      Buffer.alloc(64),
+      "ValidationException",
+    ],
     ["external mu", "ECC_NIST_P256", "ECDSA_SHA_256", "EXTERNAL_MU", sha256, "ValidationException"],
   ] as const)("%s", async (_, spec, SigningAlgorithm, MessageType, Message, code) => {
     const KeyId = await createKey(spec)

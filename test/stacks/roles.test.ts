@@ -17,6 +17,9 @@ const roles = statementsByFunction(resources)
 const allowed = (name: string, action: string): Statement[] =>
   (roles.get(name) ?? []).filter(({ Effect, Action }) => Effect === "Allow" && listOf(Action).includes(action))
 
+const isMlDsa = ({ Condition }: Statement) => Condition.StringEquals["kms:SigningAlgorithm"] === "ML_DSA_SHAKE_256"
+const classical = (name: string) => allowed(name, "kms:Sign").filter((statement) => !isMlDsa(statement))
+
 describe("roles of the functions (D13, M15)", () => {
   test("each function has a role of its own", () => {
     const functions = resources.filter(({ type }) => type === "AWS::Lambda::Function")
@@ -54,10 +57,31 @@ describe("roles of the functions (D13, M15)", () => {
     })
   })
 
-  test("only these roles sign, each with keys of these purposes, digests only, three algorithms", () => {
+  test("ML-DSA-65 is for these roles alone: issuers' and roots' keys, and of long lists the representative (R19)", () => {
+    const granted = FUNCTION_NAMES.flatMap((name) =>
+      allowed(name, "kms:Sign")
+        .filter(isMlDsa)
+        .map(({ Condition: { StringEquals: condition }, Resource }) => [
+          name,
+          listOf(condition["aws:ResourceTag/sealwright:purpose"]).sort(),
+          listOf(condition["kms:MessageType"]),
+          condition["aws:ResourceTag/sealwright:stack"],
+          Resource,
+        ]),
+    )
+    const keys = `arn:aws:kms:${REGION}:${ACCOUNT}:key/*`
+    expect(granted).toEqual([
+      ["sign", ["issuer"], ["RAW"], "Sealwright", keys],
+      ["admin", ["root"], ["RAW"], "Sealwright", keys],
+      ["crl", ["issuer", "root"], ["RAW", "EXTERNAL_MU"], "Sealwright", keys],
+      ["batch", ["issuer"], ["RAW"], "Sealwright", keys],
+    ])
+  })
+
+  test("only these roles sign otherwise, each with keys of these purposes, digests only, three algorithms", () => {
     const purposes = Object.fromEntries(
       FUNCTION_NAMES.flatMap((name) =>
-        allowed(name, "kms:Sign").map(({ Condition }) => [
+        classical(name).map(({ Condition }) => [
           name,
           listOf(Condition.StringEquals["aws:ResourceTag/sealwright:purpose"]).sort(),
         ]),
@@ -72,7 +96,7 @@ describe("roles of the functions (D13, M15)", () => {
       batch: ["held", "issuer"],
     })
     for (const name of FUNCTION_NAMES) {
-      const statements = allowed(name, "kms:Sign")
+      const statements = classical(name)
       expect(statements.length).toBeLessThanOrEqual(1)
       for (const { Condition, Resource } of statements) {
         expect(Resource).toBe(`arn:aws:kms:${REGION}:${ACCOUNT}:key/*`)
@@ -91,6 +115,7 @@ describe("roles of the functions (D13, M15)", () => {
     const purposes = (context: Record<string, string>) =>
       (statementsByFunction(resourcesOf(newStack(context))).get(name) ?? [])
         .filter(({ Action }) => listOf(Action).includes("kms:Sign"))
+        .filter((statement) => !isMlDsa(statement))
         .flatMap(({ Condition }) => listOf(Condition.StringEquals["aws:ResourceTag/sealwright:purpose"]))
     expect(purposes({})).toEqual(["issuer", "held"])
     expect(purposes({ rootSigning: "true" })).toEqual(["issuer", "held", "root"])
@@ -319,14 +344,21 @@ describe("policy of keys that are made at run time (M4)", () => {
   })
 
   test("kms:Sign is delegated for six roles only, and no grant can hand it on", () => {
-    const signing = statements.filter(({ Action }) =>
-      listOf(Action).some((action) => /^kms:(Sign|\*|S\*)$/.test(action)),
+    const signing = statements.filter(
+      ({ Sid, Action }) =>
+        Sid !== "SigningMlDsa" && listOf(Action).some((action) => /^kms:(Sign|\*|S\*)$/.test(action)),
     )
     expect(signing).toEqual([statement("Signing")])
     expect(statement("Signing")?.Condition.ArnEquals["aws:PrincipalArn"].sort()).toEqual(
       ["sign", "admin", "publish", "crl", "timestamp", "batch"].map(roleOf).sort(),
     )
     expect(statement("Signing")?.Condition.StringEquals["kms:MessageType"]).toBe("DIGEST")
+    const mlDsa = statement("SigningMlDsa")?.Condition
+    expect(mlDsa.ArnEquals["aws:PrincipalArn"].sort()).toEqual(["sign", "admin", "crl", "batch"].map(roleOf).sort())
+    expect(mlDsa.StringEquals).toEqual({
+      "kms:MessageType": ["RAW", "EXTERNAL_MU"],
+      "kms:SigningAlgorithm": "ML_DSA_SHAKE_256",
+    })
     const actions = statements.flatMap(({ Action }) => listOf(Action))
     expect(actions).not.toContain("kms:CreateGrant")
     expect(actions.filter((action) => action.startsWith("kms:C")).sort()).toEqual([

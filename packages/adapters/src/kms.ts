@@ -2,6 +2,7 @@
  * Private keys in AWS KMS. IAM of `createKmsKeys`: kms:Sign. IAM of `createKmsKeyMaker`: kms:CreateKey and kms:TagResource
  * (both conditioned on the tags `sealwright:purpose` and `sealwright:stack`), kms:CreateAlias, kms:GetPublicKey. IAM of `findKmsKey`: kms:GetPublicKey.
  */
+import { createHash } from "node:crypto"
 import {
   AlreadyExistsException,
   CreateAliasCommand,
@@ -27,16 +28,13 @@ const MAX_RAW_BYTES = 4096
 
 export function createKmsKeys(client: KMSClient): SigningKeys {
   return {
-    async sign({ keyId, scheme }, message) {
-      const { hash, kms } = schemeRow(scheme)
-      if (hash === undefined && message.length > MAX_RAW_BYTES)
-        throw new RangeError(`KMS signs at most ${MAX_RAW_BYTES} bytes of a message that it hashes itself`)
+    async sign({ keyId, scheme, spki }, message) {
+      const { kms } = schemeRow(scheme)
       const answer = await client
         .send(
           new SignCommand({
             KeyId: keyId,
-            Message: hash === undefined ? message : digest(hash, message),
-            MessageType: hash === undefined ? "RAW" : "DIGEST",
+            ...inputOf(scheme, spki, message),
             SigningAlgorithm: kms as SigningAlgorithmSpec,
           }),
         )
@@ -45,6 +43,31 @@ export function createKmsKeys(client: KMSClient): SigningKeys {
       return answer.Signature
     },
   }
+}
+
+/**
+ * What is sent of a message: its digest; the message itself where the scheme hashes inside; for ML-DSA, where it is too long for that, µ.
+ * @throws RangeError for a message that Ed25519 can't sign in KMS
+ */
+function inputOf(scheme: SignatureScheme, spki: Uint8Array, message: Uint8Array) {
+  const { hash, keyType } = schemeRow(scheme)
+  if (hash !== undefined) return { Message: digest(hash, message), MessageType: "DIGEST" } as const
+  if (message.length <= MAX_RAW_BYTES) return { Message: message, MessageType: "RAW" } as const
+  if (keyType === "ml-dsa-65") return { Message: externalMu(spki, message), MessageType: "EXTERNAL_MU" } as const
+  throw new RangeError(`KMS signs at most ${MAX_RAW_BYTES} bytes of a message that it hashes itself`)
+}
+
+const MU_BYTES = 64
+const ML_DSA_65_KEY_BYTES = 1952
+
+/**
+ * The message representative of ML-DSA (FIPS 204, algorithm 7, line 6, and algorithm 2: no pre-hash, an empty context).
+ * @param spki SubjectPublicKeyInfo, which ends with the public key (RFC 9881 §4)
+ */
+function externalMu(spki: Uint8Array, message: Uint8Array): Uint8Array {
+  const shake256 = () => createHash("shake256", { outputLength: MU_BYTES })
+  const tr = shake256().update(spki.subarray(-ML_DSA_65_KEY_BYTES)).digest()
+  return shake256().update(tr).update(Uint8Array.of(0, 0)).update(message).digest()
 }
 
 export interface KmsKeyMakerSettings {
