@@ -67,7 +67,7 @@ export const ROUTES: readonly ApiRoute[] = [
   ...route("records", "POST", "/v1/profiles/{profile}/foreign-signatures"),
   ...route("revoke", "POST", "/v1/revocations", "/v1/revocations/{id}/release"),
   ...route("admin", "POST", "/v1/ceremony", "/v1/issuers", "/v1/profiles", "/v1/timestamp-authority"),
-  ...route("admin", "POST", "/v1/root/rotation", "/v1/root/retirement"),
+  ...route("admin", "POST", "/v1/root/rotation", "/v1/root/extra", "/v1/root/retirement"),
   ...route("admin", "POST", "/v1/issuers/{issuer}/activation"),
   ...route("admin", "POST", "/v1/issuers/{issuer}/rotation", "/v1/issuers/{issuer}/takeover"),
   ...route("admin", "POST", "/v1/profiles/{profile}/rotation"),

@@ -12,11 +12,12 @@ import {
   allowDigests,
   changeProfile,
   createProfile,
+  type ProfileChange,
   resumeProfile,
   rotateProfile,
   suspendProfile,
 } from "@sealwright/core/admin/profiles"
-import { retireRoot, rotateRoot } from "@sealwright/core/admin/roots"
+import { addRoot, retireRoot, rotateRoot } from "@sealwright/core/admin/roots"
 import { activateSuccessor, rotateIssuer } from "@sealwright/core/admin/rotation"
 import { ServiceError } from "@sealwright/core/errors"
 import { tufDocuments } from "@sealwright/core/ledger/tuf-documents"
@@ -26,17 +27,13 @@ import { makeOcspResponders, renewOcspResponders } from "@sealwright/core/ocsp/r
 import { makeTimestampAuthority } from "@sealwright/core/timestamp/authority"
 import { setOutsideAuthority } from "@sealwright/core/timestamp/outside"
 import { runSync } from "@sealwright/verifier/node-crypto"
-import { type ApiEvent, bodyOf, callerOf, pathParameter } from "../http/event.ts"
-import { log } from "../http/log.ts"
-import { problemResponses } from "../http/problem-responses.ts"
-import { type Reply, reply } from "../http/reply.ts"
 import {
   activationSchema,
   allowancesSchema,
   ceremonySchema,
   certificatesOf,
-  check,
   crlOf,
+  extraRootSchema,
   issuerRotationSchema,
   issuerSchema,
   ocspResponderSchema,
@@ -47,10 +44,14 @@ import {
   profileSchema,
   rootRetirementSchema,
   rootRotationSchema,
-  slug,
   takeoverSchema,
   timestampAuthoritySchema,
-} from "../http/schemas.ts"
+} from "../http/admin-schemas.ts"
+import { type ApiEvent, bodyOf, callerOf, pathParameter } from "../http/event.ts"
+import { log } from "../http/log.ts"
+import { problemResponses } from "../http/problem-responses.ts"
+import { type Reply, reply } from "../http/reply.ts"
+import { check, slug } from "../http/schemas.ts"
 import { readSettings, readTokenSettings, readWrapping } from "../http/settings.ts"
 import {
   deploymentView,
@@ -92,6 +93,8 @@ const routes: { readonly [routeKey: string]: Route } = {
     const rotation = { algorithm: undefined, ...check(rootRotationSchema, bodyOf(event)) }
     return await deploymentReply(await rotateRoot(ports, rotation, actor))
   },
+  "POST /v1/root/extra": async (event, actor) =>
+    await deploymentReply(await addRoot(ports, check(extraRootSchema, bodyOf(event)), actor)),
   "POST /v1/root/retirement": async (event, actor) => {
     const { thumbprint } = check(rootRetirementSchema, bodyOf(event))
     return await deploymentReply(await retireRoot(ports, thumbprint, actor))
@@ -144,7 +147,7 @@ const routes: { readonly [routeKey: string]: Route } = {
     })
   },
   "PATCH /v1/profiles/{profile}": async (event, actor) => {
-    const change = definedMembers(check(profileChangeSchema, bodyOf(event)))
+    const change: ProfileChange = definedMembers(check(profileChangeSchema, bodyOf(event)))
     return reply(200, {
       profile: profileView(await changeProfile(ports, pathParameter(event, "profile"), change, actor)),
     })

@@ -2,6 +2,7 @@ import { type Job, jobProgress, jobState } from "@sealwright/core/jobs/rules"
 import type {
   AuditEntry,
   Deployment,
+  ExtraSignature,
   ForeignSignature,
   Issuer,
   OcspResponder,
@@ -38,6 +39,7 @@ export function signatureView(record: SignatureRecord) {
     signedAt: formatTime(record.signedAt),
     ...(record.expiresAt && { expiresAt: formatTime(record.expiresAt) }),
     certificateNotAfter: formatTime(record.certificateNotAfter),
+    ...(record.extra && { extra: extraView(record.extra) }),
     state: "recorded",
     envelopes: record.envelopes.map(({ format, mediaType, bytes }) => ({
       format,
@@ -45,6 +47,10 @@ export function signatureView(record: SignatureRecord) {
       content: base64Encode(bytes),
     })),
   }
+}
+
+function extraView({ issuer, issuerKeyId, number, serialHex }: ExtraSignature) {
+  return { issuer, issuerKeyId, number: String(number), serial: serialHex }
 }
 
 export function foreignSignatureView(signature: ForeignSignature) {
@@ -74,6 +80,7 @@ export function profileView(profile: Profile) {
     issuer: profile.issuer,
     keyMode: profile.keyMode,
     algorithm: profile.algorithm,
+    ...(profile.extraIssuer !== undefined && { extraIssuer: profile.extraIssuer }),
     principals: profile.principals,
     repositories: profile.repositories,
     ...(profile.expirySec !== undefined && { expirySec: profile.expirySec }),
@@ -169,6 +176,7 @@ export function deploymentView(deployment: Deployment, rootMetadata: Uint8Array)
     createdAt: formatTime(deployment.createdAt),
     root: issuerView(deployment.root),
     formerRoots: deployment.formerRoots.map(issuerView),
+    extraRoots: deployment.extraRoots.map(issuerView),
     tufThreshold: 1,
     tufRoot: base64Encode(rootMetadata),
   }
@@ -211,6 +219,14 @@ export function jobView(job: Job, now: Date) {
   }
 }
 
+function targetMember(value: unknown): unknown {
+  if (value instanceof Date) return formatTime(value)
+  if (typeof value === "number") return String(value)
+  if (typeof value !== "object" || value === null) return value
+  const members = Object.entries(value).filter(([, member]) => member !== undefined)
+  return Object.fromEntries(members.map(([name, member]) => [name, targetMember(member)]))
+}
+
 export function revocationView(revocation: Revocation) {
   const { target } = revocation
   return {
@@ -218,10 +234,7 @@ export function revocationView(revocation: Revocation) {
     target: Object.fromEntries(
       Object.entries(target)
         .filter(([, value]) => value !== undefined)
-        .map(([name, value]) => [
-          name,
-          value instanceof Date ? formatTime(value) : typeof value === "number" ? String(value) : value,
-        ]),
+        .map(([name, value]) => [name, targetMember(value)]),
     ),
     reason: revocation.reason,
     comment: revocation.comment,

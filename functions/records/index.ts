@@ -59,6 +59,8 @@ const ports = { table, clock, random: randomBytes, digest, run: runSync }
 
 const DEFAULT_LIMIT = 50
 const MAX_LIMIT = 200
+/** Whole records of two envelopes each, up to 48 KB, in base64: within the 6 MB that a function may answer. */
+const MAX_RECORDS = 80
 const MAX_TREE_BYTES = 4 * 1024 * 1024
 
 type Route = (event: ApiEvent) => Promise<Reply>
@@ -122,8 +124,12 @@ const routes: { readonly [routeKey: string]: Route } = {
     const digest = query(event, "digest")
     if (digest === undefined) throw malformed("digest")
     parseDigest(digest)
-    const ids = (await signaturesOfArtifact(table, digest)).slice(0, MAX_LIMIT)
-    return reply(200, { signatures: (await Promise.all(ids.map(readRecord))).map(signatureView) })
+    const after = query(event, "after") ?? ""
+    if (after !== "" && !ULID.test(after)) throw malformed("after")
+    const ids = (await signaturesOfArtifact(table, digest)).filter((id) => id > after)
+    const records = await Promise.all(ids.slice(0, MAX_RECORDS).map(readRecord))
+    const next = ids.length > records.length ? records.at(-1)?.id : undefined
+    return reply(200, { signatures: records.map(signatureView), ...(next !== undefined && { next }) })
   },
   "GET /v1/audit": async (event) => {
     const day = query(event, "day") ?? clock().toISOString().slice(0, 10)

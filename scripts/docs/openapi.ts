@@ -4,7 +4,7 @@ import {
   activationSchema,
   allowancesSchema,
   ceremonySchema,
-  foreignSignatureSchema,
+  extraRootSchema,
   issuerRotationSchema,
   issuerSchema,
   ocspResponderSchema,
@@ -13,13 +13,12 @@ import {
   profileChangeSchema,
   profileRotationSchema,
   profileSchema,
-  revocationSchema,
   rootRetirementSchema,
   rootRotationSchema,
-  signOrJobSchema,
   takeoverSchema,
   timestampAuthoritySchema,
-} from "../../functions/http/schemas.ts"
+} from "../../functions/http/admin-schemas.ts"
+import { foreignSignatureSchema, revocationSchema, signOrJobSchema } from "../../functions/http/schemas.ts"
 import { type AnyRoute, OCSP_FUNCTION, OCSP_ROUTES, ROUTES } from "../../functions/routes.ts"
 import { ANSWERS, COMPONENTS, ref } from "./responses.ts"
 
@@ -31,6 +30,7 @@ const BODIES: { readonly [routeKey: string]: GenericSchema } = {
   "POST /v1/issuers": issuerSchema,
   "POST /v1/issuers/{issuer}/activation": activationSchema,
   "POST /v1/root/rotation": rootRotationSchema,
+  "POST /v1/root/extra": extraRootSchema,
   "POST /v1/root/retirement": rootRetirementSchema,
   "POST /v1/issuers/{issuer}/rotation": issuerRotationSchema,
   "POST /v1/issuers/{issuer}/takeover": takeoverSchema,

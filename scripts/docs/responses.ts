@@ -10,6 +10,7 @@ const whole: Schema = { type: "integer" }
 const base64: Schema = { type: "string", contentEncoding: "base64" }
 const texts: Schema = { type: "array", items: text }
 const decimal: Schema = { type: "string", pattern: "^(?:0|[1-9][0-9]*)$", description: "a decimal number" }
+const envelopeFormat = { enum: ["notary-jws", "notary-jws-ml-dsa-65"] }
 const hex64: Schema = { type: "string", pattern: "^[0-9a-f]{64}$" }
 const pem: Schema = { type: "string", description: "PEM" }
 
@@ -70,13 +71,17 @@ export const COMPONENTS = {
       signedAt: time,
       expiresAt: { ...time, description: "when the signature itself ends; absent when it does not" },
       certificateNotAfter: time,
+      extra: {
+        ...object({ issuer: text, issuerKeyId: hex64, number: decimal, serial: text }),
+        description: "of the act's second signature, under ML-DSA-65; absent when there is none",
+      },
       state: { enum: ["recorded"] },
       envelopes: {
         type: "array",
-        items: object({ format: { enum: ["notary-jws"] }, mediaType: text, content: base64 }),
+        items: object({ format: envelopeFormat, mediaType: text, content: base64 }),
       },
     },
-    ["expiresAt"],
+    ["expiresAt", "extra"],
   ),
   Job: object(
     {
@@ -113,7 +118,7 @@ export const COMPONENTS = {
     signedAt: { ...time, description: "the signer's own claim" },
     certificateNotAfter: time,
     recordedAt: time,
-    envelope: object({ format: { enum: ["notary-jws"] }, mediaType: text, content: base64 }),
+    envelope: object({ format: envelopeFormat, mediaType: text, content: base64 }),
   }),
   Profile: object(
     {
@@ -121,6 +126,7 @@ export const COMPONENTS = {
       issuer: text,
       keyMode: { enum: [...KEY_MODES] },
       algorithm: text,
+      extraIssuer: { type: "string", description: "certifies the extra signatures; absent when there are none" },
       principals: texts,
       repositories: texts,
       expirySec: whole,
@@ -133,7 +139,7 @@ export const COMPONENTS = {
       createdAt: time,
       updatedAt: time,
     },
-    ["expirySec", "certificate"],
+    ["expirySec", "certificate", "extraIssuer"],
   ),
   Issuer: issuer,
   TimestampAuthority: object({
@@ -180,6 +186,7 @@ export const COMPONENTS = {
     createdAt: time,
     root: { ...issuer, description: "certifies new issuers" },
     formerRoots: { type: "array", items: issuer, description: "retired ones have left the trust bundle" },
+    extraRoots: { type: "array", items: issuer, description: "of other algorithms, for the issuers of these" },
     tufThreshold: { const: 1 },
     tufRoot: { ...base64, description: "the first TUF root, for deployers to pin" },
   }),
@@ -355,9 +362,9 @@ export const ANSWERS: { readonly [routeKey: string]: Answer } = {
     query: PAGE,
   },
   "GET /v1/signatures": {
-    summary: "The signatures of an artifact, 200 at most",
-    status: { 200: all("signatures", signature) },
-    query: { digest: "required" },
+    summary: "The signatures of an artifact, by id",
+    status: { 200: page("signatures", signature) },
+    query: { digest: "required", after: "optional" },
   },
   "GET /v1/signatures/{id}": { summary: "One signature", status: { 200: object({ signature }) } },
   "GET /v1/audit": {
@@ -417,6 +424,10 @@ export const ANSWERS: { readonly [routeKey: string]: Answer } = {
   },
   "POST /v1/root/rotation": {
     summary: "Put a new root beside the old one, and change the key of the TUF root",
+    status: { 200: object({ deployment: ref("Deployment") }) },
+  },
+  "POST /v1/root/extra": {
+    summary: "Put a root of another algorithm beside the others",
     status: { 200: object({ deployment: ref("Deployment") }) },
   },
   "POST /v1/root/retirement": {

@@ -469,6 +469,7 @@ describe("policies for people and pipelines (D14)", () => {
       "POST/v1/profiles/*/rotation",
       "POST/v1/profiles/*/suspend",
       "POST/v1/publications",
+      "POST/v1/root/extra",
       "POST/v1/root/retirement",
       "POST/v1/root/rotation",
       "POST/v1/timestamp-authority",

@@ -1,6 +1,8 @@
 import { readdirSync, readFileSync } from "node:fs"
 import { dirname, join, normalize } from "node:path"
+import { createIssuer } from "@sealwright/core/admin/ceremony"
 import { requestIssuer } from "@sealwright/core/admin/external"
+import { addRoot } from "@sealwright/core/admin/roots"
 import { acceptJob } from "@sealwright/core/jobs/accept"
 import { auditOfDay } from "@sealwright/core/ledger/audit"
 import { readDeployment, readIssuer } from "@sealwright/core/ledger/trust"
@@ -76,7 +78,9 @@ describe("the API document", () => {
     const service = createService()
     await service.setUp()
     const held = await service.profile("held", { keyMode: "held", expirySec: 3600 })
-    await service.profile("release", { expirySec: 3600 })
+    await addRoot(service.ports, { algorithm: "ml-dsa-65", generation: 1, rootYears: 10 }, ADMIN)
+    await createIssuer(service.ports, { name: "pq", algorithm: "ml-dsa-65", days: 1000 }, ADMIN)
+    const release = await service.profile("release", { expirySec: 3600, extraIssuer: "pq" })
     const pending = await requestIssuer(service.ports, { name: "corp", algorithm: "ecdsa-p256-sha256" }, ADMIN)
     const [settled] = await service.signer()(signRequest(["a"]))
     if (settled === undefined || !("signed" in settled)) throw new Error("not signed")
@@ -87,7 +91,7 @@ describe("the API document", () => {
     const views = {
       Signature: signatureView(settled.signed),
       ForeignSignature: foreignSignatureView(FOREIGN),
-      Profile: profileView(held),
+      Profile: { ...profileView(release), ...profileView(held) },
       Issuer: { ...issuerView(pending), ...issuerView(await readIssuer(service.ports.table, "ci")) },
       TimestampAuthority: timestampAuthorityView(
         await makeTimestampAuthority(service.ports, { algorithm: "ecdsa-p256-sha256", days: 365 }, ADMIN),

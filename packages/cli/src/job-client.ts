@@ -154,17 +154,29 @@ export async function fetchEnvelopes(
     for (let next = left.pop(); next !== undefined; next = left.pop()) {
       const path = `/v1/profiles/${encodeURIComponent(profile)}/signatures/${next.signature}`
       const { signature } = signatureShape(await client.get(path), "answer")
-      const envelope = signature.envelopes.find(({ format }) => format === "notary-jws")
-      if (envelope === undefined) continue
-      writeFileWhole(join(folder, envelopeName(next.digest)), base64Decode(envelope.content))
+      writeEnvelopes(folder, next.digest, signature.envelopes)
     }
   }
   await Promise.all(Array.from({ length: FETCHERS }, fetcher))
   return count
 }
 
+/** Each act's envelopes: `sha256-….jws.sig`, and beside it `sha256-….ml-dsa-65.jws.sig` where the profile signs twice. */
+export function writeEnvelopes(
+  folder: string,
+  digest: string,
+  envelopes: readonly { readonly format: string; readonly content: string }[],
+): void {
+  const name = envelopeName(digest)
+  for (const { format, content } of envelopes) {
+    const extra = format === "notary-jws-ml-dsa-65"
+    if (!extra && format !== "notary-jws") continue
+    writeFileWhole(join(folder, extra ? name.replace(".jws.sig", ".ml-dsa-65.jws.sig") : name), base64Decode(content))
+  }
+}
+
 /** A digest of the service's answer becomes a file's name only in its own form. */
-export function envelopeName(digest: string): string {
+function envelopeName(digest: string): string {
   if (!/^sha(?:256|384|512):[0-9a-f]{64,128}$/.test(digest))
     throw new CommandFailure(EXIT.unavailable, "ANSWER_MALFORMED", "a result has no digest")
   return `${digest.replace(":", "-")}.jws.sig`

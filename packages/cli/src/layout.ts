@@ -12,7 +12,13 @@ import {
   parseImageIndex,
   parseLayoutMarker,
 } from "@sealwright/formats/oci"
-import { EMPTY_CONFIG, encodeSignatureManifest, parseSignatureManifest } from "@sealwright/formats/oci-notary"
+import {
+  EMPTY_CONFIG,
+  EXTRA_ARTIFACT_TYPE,
+  encodeSignatureManifest,
+  NOTARY_ARTIFACT_TYPE,
+  parseSignatureManifest,
+} from "@sealwright/formats/oci-notary"
 import type { JsonObject } from "@sealwright/formats/strict-json"
 import { parseJson } from "@sealwright/formats/strict-json"
 import { formatTime } from "@sealwright/formats/time"
@@ -53,13 +59,14 @@ export function layoutSignatures(path: string, digest: string): Uint8Array[] {
 }
 
 /**
- * Puts an envelope beside its image, as a Notary signature manifest that refers to it. Blobs first, the index last and whole; doing it
+ * Puts an envelope beside its image, as a manifest that refers to it: a Notary signature, or of a type that Notary clients don't look at. Blobs first, the index last and whole; doing it
  * again changes nothing.
  */
 export function attachSignature(path: string, subject: Descriptor, envelope: Uint8Array): string {
   const { protected: header, x5c } = parseNotaryJws(envelope)
   const manifest = encodeSignatureManifest({
     subject,
+    artifactType: header.alg === "ml-dsa-65" ? EXTRA_ARTIFACT_TYPE : NOTARY_ARTIFACT_TYPE,
     envelope: { digest: sha256(envelope), size: envelope.length },
     thumbprints: x5c
       .map(base64Decode)

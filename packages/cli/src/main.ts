@@ -13,6 +13,10 @@ const COMMANDS: { readonly [name: string]: { readonly summary: string; readonly 
     summary: "put a new root beside the old one",
     load: async () => (await import("./commands/root.ts")).rootRotate,
   },
+  "root create": {
+    summary: "put a root of another algorithm beside the others",
+    load: async () => (await import("./commands/root.ts")).rootCreate,
+  },
   "root retire": {
     summary: "take a root out of the trust bundle",
     load: async () => (await import("./commands/root.ts")).rootRetire,

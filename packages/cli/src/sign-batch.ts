@@ -1,6 +1,4 @@
 import { createHash } from "node:crypto"
-import { join } from "node:path"
-import { base64Decode } from "@sealwright/formats/bytes"
 import { canonicalJson } from "@sealwright/formats/canonical-json"
 import { array, openObject, string } from "@sealwright/formats/shape"
 import type { JsonObject } from "@sealwright/formats/strict-json"
@@ -8,15 +6,14 @@ import type { Arguments } from "./arguments.ts"
 import { readBatch } from "./batch-file.ts"
 import { openClient, type ServiceClient } from "./client.ts"
 import { EXIT, usage } from "./exit.ts"
-import { writeFileWhole } from "./files.ts"
 import {
   allResults,
-  envelopeName,
   fetchEnvelopes,
   type JobAnswer,
   type ResultAnswer,
   readJobAnswer,
   waitForJob,
+  writeEnvelopes,
 } from "./job-client.ts"
 import { onlyProfile } from "./only-profile.ts"
 import { print } from "./output.ts"
@@ -24,7 +21,7 @@ import { print } from "./output.ts"
 /** What the service answers at once. */
 const MAX_AT_ONCE = 100
 const SHOWN = 20
-const NOT_FOR_BATCHES = ["reference", "tag", "output", "no-attach", "key", "certificate"] as const
+const NOT_FOR_BATCHES = ["reference", "tag", "output", "extra-output", "no-attach", "key", "certificate"] as const
 
 interface Outcome {
   readonly profile: string
@@ -99,10 +96,8 @@ async function signAtOnce(
   const answer = await client.send("POST", path, body, undefined, { "idempotency-key": idempotencyKey })
   const { results } = answerShape(answer, "answer")
   const folder = args.text("envelopes")
-  for (const { digest, signature } of folder === undefined ? [] : results) {
-    const envelope = signature?.envelopes.find(({ format }) => format === "notary-jws")
-    if (envelope !== undefined) writeFileWhole(join(folder ?? "", envelopeName(digest)), base64Decode(envelope.content))
-  }
+  if (folder !== undefined)
+    for (const { digest, signature } of results) writeEnvelopes(folder, digest, signature?.envelopes ?? [])
   return tell(args, {
     profile,
     idempotencyKey,

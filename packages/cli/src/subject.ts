@@ -33,11 +33,18 @@ export function envelopePath(path: string): string {
   return `${path}.jws.sig`
 }
 
+/** Where the extra signature's stands. */
+export function extraEnvelopePath(path: string): string {
+  return `${path}.ml-dsa-65.jws.sig`
+}
+
 /** Envelopes found with the subject. */
 export function signaturesBeside(subject: Subject): Uint8Array[] {
   if (subject.kind === "image") return layoutSignatures(subject.path, subject.descriptor.digest)
-  const bytes = readFileIfThere(envelopePath(subject.path), MAX_ENVELOPE_BYTES)
-  return bytes === undefined ? [] : [bytes]
+  const { path } = subject
+  return [envelopePath(path), extraEnvelopePath(path)].flatMap(
+    (file) => readFileIfThere(file, MAX_ENVELOPE_BYTES) ?? [],
+  )
 }
 
 /** @throws Error of the file system */

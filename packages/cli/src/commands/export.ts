@@ -122,11 +122,13 @@ function commonName(identity: string): string {
 async function writeSignatures(folder: string, client: ServiceClient, args: Arguments): Promise<string[]> {
   const answers: JsonObject[] = []
   for (const digest of args.texts("digest")) {
-    const { signatures } = openObject({ signatures: array(signatureObject, 1000) })(
-      await client.get("/v1/signatures", { digest }),
-      "answer",
-    )
-    answers.push(...signatures)
+    let after: string | undefined
+    do {
+      const answer = await client.get("/v1/signatures", { digest, after })
+      const { signatures, next } = pageShape(answer, "answer")
+      answers.push(...signatures)
+      after = next
+    } while (after !== undefined)
   }
   for (const id of args.texts("signature"))
     answers.push((await client.get(`/v1/signatures/${encodeURIComponent(id)}`)).signature as JsonObject)
@@ -136,9 +138,14 @@ async function writeSignatures(folder: string, client: ServiceClient, args: Argu
     const envelope = signature.envelopes.find(({ format }) => format === "notary-jws")
     if (envelope === undefined) throw usage(`signature ${signature.id} has no Notary envelope`)
     const hex = signature.subject.digest.slice(algorithm.length + 1)
-    writeFileWhole(join(folder, "signatures", algorithm, hex, `${signature.id}.jws`), base64Decode(envelope.content))
+    const put = (name: string, content: string) =>
+      writeFileWhole(join(folder, "signatures", algorithm, hex, name), base64Decode(content))
+    put(`${signature.id}.jws`, envelope.content)
+    const extra = signature.envelopes.find(({ format }) => format === "notary-jws-ml-dsa-65")
+    if (extra !== undefined) put(`${signature.id}.ml-dsa-65.jws`, extra.content)
     return signature.id
   })
 }
 
 const signatureObject = (value: unknown): JsonObject => value as JsonObject
+const pageShape = openObject({ signatures: array(signatureObject, 1000) }, { next: string(26) })

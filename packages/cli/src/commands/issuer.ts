@@ -18,11 +18,12 @@ export const issuerCreate: Command = {
   name: "issuer create",
   summary: "create an issuing CA",
   help: `
-Usage: sealwright issuer create NAME [--algorithm ecdsa-p256-sha256|ecdsa-p384-sha384|rsa-pss-sha384] [--days 1096] [--wrapped]
+Usage: sealwright issuer create NAME [--algorithm ecdsa-p256-sha256|ecdsa-p384-sha384|rsa-pss-sha384|ml-dsa-65]
+         [--days 1096] [--wrapped]
        sealwright issuer create NAME --external [--algorithm …] [--request-out FILE]
 
-Makes a CA key and its certificate below the deployment's root. With --external it makes the key and a request (PKCS #10) for a CA certificate of
-another authority, and waits for \`sealwright issuer activate\`. With --wrapped the key signs in the service's functions instead of KMS, beyond KMS's quota: it
+Makes a CA key and its certificate below the deployment's root of the algorithm; for ml-dsa-65 make that first (\`sealwright root create\`). With
+--external it makes the key and a request (PKCS #10) for a CA certificate of another authority, and waits for \`sealwright issuer activate\`. With --wrapped the key signs in the service's functions instead of KMS, beyond KMS's quota: it
 can be copied by who takes such a function over, so every profile below it stamps its signatures. Safe to repeat.
 
 Examples:

@@ -6,18 +6,21 @@ import { EXIT, usage } from "../exit.ts"
 import { readFileLimited } from "../files.ts"
 import { note, print, table } from "../output.ts"
 
-const profileShape = openObject({
-  name: string(48),
-  issuer: string(48),
-  keyMode: string(20),
-  algorithm: string(40),
-  principals: array(string(256), 1000),
-  repositories: array(string(255), 1000),
-  state: string(20),
-  generation: integer(1),
-  allowList: boolean,
-  timestamp: string(60),
-})
+const profileShape = openObject(
+  {
+    name: string(48),
+    issuer: string(48),
+    keyMode: string(20),
+    algorithm: string(40),
+    principals: array(string(256), 1000),
+    repositories: array(string(255), 1000),
+    state: string(20),
+    generation: integer(1),
+    allowList: boolean,
+    timestamp: string(60),
+  },
+  { extraIssuer: string(48) },
+)
 const oneShape = openObject({ profile: profileShape })
 type ProfileAnswer = ReturnType<typeof profileShape>
 
@@ -27,6 +30,7 @@ const CHANGE_OPTIONS = {
   repository: { type: "string", multiple: true },
   expiry: { type: "string" },
   "leaf-lifetime": { type: "string" },
+  "extra-issuer": { type: "string" },
 } as const
 
 export const profileCreate: Command = {
@@ -36,14 +40,16 @@ export const profileCreate: Command = {
 Usage: sealwright profile create NAME --issuer ISSUER --principal ARN... --repository SCOPE...
          [--key-mode ephemeral|shared|held] [--algorithm ecdsa-p256-sha256|ecdsa-p384-sha384|rsa-pss-sha384]
          [--expiry 365d] [--leaf-lifetime 10m] [--allow-list] [--timestamp none|own|outside:NAME]
-         [--allow-root-issuer]
+         [--allow-root-issuer] [--extra-issuer ISSUER]
 
 A principal is arn:aws:iam::{account}:role/{name}. A scope is registry/repository, or registry/path/* for all below it.
 Key mode \`ephemeral\` (the default) makes a key and certificate for every signature, so that each can be revoked by stock clients;
 \`shared\` makes one for up to 20 signatures of a batch: a twentieth of the calls to the key service, and stock clients can only revoke all
 of them together; \`held\` signs with the profile's own key. \`--issuer root\` signs right below the root, which is refused without
 --allow-root-issuer. With \`--timestamp own\` every signature carries a token of the deployment's timestamp authority, with \`outside:NAME\` of one
-that \`timestamp outside\` named, and is of the scheme notary.x509; otherwise the signature says its own time, for which the service vouches (notary.x509.signingAuthority). Safe to repeat.
+that \`timestamp outside\` named, and is of the scheme notary.x509; otherwise the signature says its own time, for which the service vouches
+(notary.x509.signingAuthority). With --extra-issuer, an issuer of ml-dsa-65, every act signs twice: as before, and once more under ML-DSA-65 with a chain of
+its own; not with \`held\`, nor with timestamps. Safe to repeat.
 
 Example:
   sealwright profile create release --issuer ci-2026 --principal arn:aws:iam::111122223333:role/pipeline \\
@@ -84,16 +90,20 @@ export const profileChange: Command = {
   summary: "change who signs what",
   help: `
 Usage: sealwright profile change NAME [--principal ARN...] [--repository SCOPE...] [--expiry 365d] [--leaf-lifetime 10m]
+         [--extra-issuer ISSUER | --no-extra-issuer]
 
-Lists replace the lists that stand. Once this answers, nothing is signed under the old ones.
+Lists replace the lists that stand. Once this answers, nothing is signed under the old ones, nor without the extra signature that an --extra-issuer
+(of ml-dsa-65) adds to each.
 
 Example:
   sealwright profile change release --repository registry.wabbit-networks.io/net-monitor --repository registry.wabbit-networks.io/net-watcher
 `,
-  options: CHANGE_OPTIONS,
+  options: { ...CHANGE_OPTIONS, "no-extra-issuer": { type: "boolean" } },
   positionals: { min: 1, max: 1 },
   run: async (args) => {
-    const change = changes(args)
+    const without = args.flag("no-extra-issuer")
+    if (without && args.text("extra-issuer") !== undefined) throw usage("--no-extra-issuer contradicts --extra-issuer")
+    const change: JsonObject = { ...changes(args), ...(without && { extraIssuer: null }) }
     if (Object.keys(change).length === 0) throw usage("nothing to change is named")
     return show(args, await openClient(args).send("PATCH", `/v1/profiles/${nameOf(args)}`, change))
   },
@@ -231,11 +241,13 @@ function changes(args: Arguments): JsonObject {
   const repositories = args.texts("repository")
   const expirySec = args.duration("expiry")
   const leafLifetimeSec = args.duration("leaf-lifetime")
+  const extraIssuer = args.text("extra-issuer")
   return {
     ...(principals.length > 0 && { principals }),
     ...(repositories.length > 0 && { repositories }),
     ...(expirySec !== undefined && { expirySec }),
     ...(leafLifetimeSec !== undefined && { leafLifetimeSec }),
+    ...(extraIssuer !== undefined && { extraIssuer }),
   }
 }
 
@@ -250,6 +262,7 @@ function lines(profile: ProfileAnswer): string[] {
     `Profile ${profile.name}: ${profile.state}, ${profile.keyMode} key, ${profile.algorithm}, issuer ${profile.issuer}, generation ${profile.generation}`,
     ...profile.principals.map((principal) => `  signer      ${principal}`),
     ...profile.repositories.map((repository) => `  repository  ${repository}`),
+    ...(profile.extraIssuer === undefined ? [] : [`  signs twice, under ML-DSA-65 too, issuer ${profile.extraIssuer}`]),
     ...(profile.allowList ? ["  keeps an allow list"] : []),
     ...(profile.timestamp === "none" ? [] : [`  every signature has a timestamp (${profile.timestamp})`]),
   ]

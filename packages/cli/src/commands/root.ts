@@ -18,7 +18,7 @@ const rootShape = openObject({
   notAfter: string(30),
 })
 const deploymentShape = openObject({
-  deployment: openObject({ root: rootShape, formerRoots: array(rootShape, 1000) }),
+  deployment: openObject({ root: rootShape, formerRoots: array(rootShape, 1000), extraRoots: array(rootShape, 1000) }),
 })
 
 export const rootRotate: Command = {
@@ -44,6 +44,38 @@ Example:
     const answer = await client.send("POST", "/v1/root/rotation", {
       generation: deployment.root.generation + 1,
       ...(algorithm !== undefined && { algorithm }),
+      ...(rootYears !== undefined && { rootYears }),
+    })
+    return show(args, answer)
+  },
+}
+
+export const rootCreate: Command = {
+  name: "root create",
+  summary: "put a root of another algorithm beside the others",
+  help: `
+Usage: sealwright root create --algorithm ml-dsa-65 [--root-years 10] [--generation 1]
+
+Makes a root that joins the trust bundle and certifies the issuers of its algorithm, for extra signatures beside the first ones. The root that certifies now
+stays as it is. Tell deployers its SHA-256 by another way: those who trust the bundle accept it with \`sealwright trust accept-root\`, those who pinned
+roots add it. --generation 2 puts a successor beside the first one, for issuers made or rotated from then on. Safe to repeat.
+
+Example:
+  sealwright root create --algorithm ml-dsa-65
+`,
+  options: {
+    ...SERVICE_OPTIONS,
+    algorithm: { type: "string" },
+    "root-years": { type: "string" },
+    generation: { type: "string" },
+  },
+  positionals: { min: 0, max: 0 },
+  run: async (args) => {
+    const rootYears = args.whole("root-years")
+    const generation = args.whole("generation")
+    const answer = await openClient(args).send("POST", "/v1/root/extra", {
+      algorithm: args.required("algorithm"),
+      ...(generation !== undefined && { generation }),
       ...(rootYears !== undefined && { rootYears }),
     })
     return show(args, answer)
@@ -129,10 +161,11 @@ function derOf(bytes: Uint8Array): Uint8Array {
 }
 
 function show(args: Arguments, answer: JsonObject): number {
-  const { root, formerRoots } = deploymentShape(answer, "answer").deployment
-  const rows = [...formerRoots, root].map((one) => [
+  const { root, formerRoots, extraRoots } = deploymentShape(answer, "answer").deployment
+  const newestExtra = extraRoots.findLast(({ state }) => state === "active")
+  const rows = [...formerRoots, root, ...extraRoots].map((one) => [
     String(one.generation),
-    one === root ? "certifies" : one.state === "retired" ? "retired" : "in the bundle",
+    one === root || one === newestExtra ? "certifies" : one.state === "retired" ? "retired" : "in the bundle",
     one.algorithm,
     one.notAfter,
     createHash("sha256").update(pemDecode("CERTIFICATE", one.certificate)).digest("hex"),

@@ -11,16 +11,19 @@ import { KEY_HELP, KEY_OPTIONS } from "../key-options.ts"
 import { attachSignature } from "../layout.ts"
 import { onlyProfile } from "../only-profile.ts"
 import { print } from "../output.ts"
-import { envelopePath, readSubject, type Subject } from "../subject.ts"
+import { envelopePath, extraEnvelopePath, readSubject, type Subject } from "../subject.ts"
 
 const answerShape = openObject({
-  signature: openObject({
-    id: string(26),
-    number: string(15),
-    profile: string(48),
-    signedAt: string(30),
-    envelopes: array(openObject({ format: string(40), content: string(1_500_000) }), 16, 1),
-  }),
+  signature: openObject(
+    {
+      id: string(26),
+      number: string(15),
+      profile: string(48),
+      signedAt: string(30),
+      envelopes: array(openObject({ format: string(40), content: string(1_500_000) }), 16, 1),
+    },
+    { extra: openObject({ issuer: string(48), number: string(15) }) },
+  ),
 })
 
 export const sign: Command = {
@@ -28,14 +31,15 @@ export const sign: Command = {
   summary: "sign an image layout or a file",
   help: `
 Usage: sealwright sign SUBJECT --reference registry/repository[:tag] [--profile NAME] [--tag TAG]
-         [--expires TIME] [--output FILE] [--no-attach]
+         [--expires TIME] [--output FILE] [--extra-output FILE] [--no-attach]
        sealwright sign SUBJECT --key KEY --certificate chain.pem [--reference registry/repository[:tag]] [--tag TAG]
          [--expires TIME] [--output FILE] [--no-attach] [--home FOLDER] [--password-source SOURCE]
        sealwright sign --batch FILE [--profile NAME] [--expires TIME] [--async] [--no-wait] [--timeout DURATION]
          [--idempotency-key KEY] [--envelopes FOLDER]
 
 SUBJECT is an OCI image layout (a folder) or a file. The service gets its digest, never its bytes. An image's signature is put into the layout,
-as Notary clients expect it; a file's is written beside it as FILE.jws.sig. --profile may be left out when there is only one.
+as Notary clients expect it; a file's is written beside it as FILE.jws.sig. Where the profile has an extra issuer, a second signature under ML-DSA-65 goes
+into the layout, or stands beside the file as FILE.ml-dsa-65.jws.sig; --extra-output names another place. --profile may be left out when there is only one.
 
 With --key nothing is asked of the service: the key signs here, under the chain that a CA gave it (PEM, its own certificate first, the root
 last), and its time is a claim that nobody vouches for. A CA's own key is refused. ${KEY_HELP}
@@ -58,6 +62,7 @@ Examples:
     tag: { type: "string" },
     expires: { type: "string" },
     output: { type: "string" },
+    "extra-output": { type: "string" },
     "no-attach": { type: "boolean" },
     batch: { type: "string" },
     async: { type: "boolean" },
@@ -94,9 +99,17 @@ async function signByService(args: Arguments, subject: Subject): Promise<number>
     ...(expiresAt !== undefined && { expiresAt }),
   })
   const { signature } = answerShape(answer, "answer")
-  const envelope = base64Decode(signature.envelopes.find(({ format }) => format === "notary-jws")?.content ?? "")
-  return deliver(args, subject, envelope, answer, [
+  const contentOf = (wanted: string) => signature.envelopes.find(({ format }) => format === wanted)?.content
+  const extra = contentOf("notary-jws-ml-dsa-65")
+  const envelopes = {
+    first: base64Decode(contentOf("notary-jws") ?? ""),
+    extra: extra === undefined ? undefined : base64Decode(extra),
+  }
+  return deliver(args, subject, envelopes, answer, [
     `signature  ${signature.id}, number ${signature.number}, profile ${signature.profile}, at ${signature.signedAt}`,
+    ...(signature.extra === undefined
+      ? []
+      : [`extra      ML-DSA-65, number ${signature.extra.number}, issuer ${signature.extra.issuer}`]),
   ])
 }
 
@@ -117,7 +130,7 @@ async function signByKey(args: Arguments, subject: Subject): Promise<number> {
     certificateNotAfter: formatTime(leaf.notAfter),
     signedAt: formatTime(signedAt),
   }
-  return deliver(args, subject, envelope, view, [
+  return deliver(args, subject, { first: envelope, extra: undefined }, view, [
     `key        ${key.keyId}, ${key.algorithm}, at ${view.signedAt}`,
     `issuer     ${view.issuerKeyId}, serial ${view.serialHex}, until ${view.certificateNotAfter}`,
   ])
@@ -135,25 +148,41 @@ function checkReference(reference: string | undefined, digest: string): void {
   if (named !== undefined && named !== digest) throw usage(`the reference names ${named}, the subject is ${digest}`)
 }
 
-/** Puts the envelope where it belongs, and prints what was made. */
+/** Puts the envelopes where they belong, and prints what was made. */
 function deliver(
   args: Arguments,
   { kind, path, descriptor }: Subject,
-  envelope: Uint8Array,
+  { first, extra }: { readonly first: Uint8Array; readonly extra: Uint8Array | undefined },
   view: object,
   lines: readonly string[],
 ): number {
-  const output = args.text("output") ?? (kind === "file" ? envelopePath(path) : undefined)
-  if (output !== undefined) writeFileWhole(output, envelope)
-  const attached = kind === "image" && !args.flag("no-attach") ? attachSignature(path, descriptor, envelope) : undefined
+  const file = kind === "file"
+  const output = args.text("output") ?? (file ? envelopePath(path) : undefined)
+  const extraOutput = args.text("extra-output") ?? (file ? extraEnvelopePath(path) : undefined)
+  const attach = !file && !args.flag("no-attach")
+  const put = (envelope: Uint8Array | undefined, to: string | undefined) => {
+    if (envelope === undefined) return { written: undefined, attached: undefined }
+    if (to !== undefined) writeFileWhole(to, envelope)
+    return { written: to, attached: attach ? attachSignature(path, descriptor, envelope) : undefined }
+  }
+  const one = put(first, output)
+  const two = put(extra, extraOutput)
   print(
     args.flag("json"),
-    { ...view, ...(output !== undefined && { output }), ...(attached !== undefined && { attached }) },
+    {
+      ...view,
+      ...(one.written !== undefined && { output: one.written }),
+      ...(one.attached !== undefined && { attached: one.attached }),
+      ...(two.written !== undefined && { extraOutput: two.written }),
+      ...(two.attached !== undefined && { extraAttached: two.attached }),
+    },
     () => [
       `Signed ${descriptor.digest}`,
       ...lines.map((line) => `  ${line}`),
-      ...(attached === undefined ? [] : [`  attached   ${attached} in ${path}`]),
-      ...(output === undefined ? [] : [`  written    ${output}`]),
+      ...[one.attached, two.attached].flatMap((digest) =>
+        digest === undefined ? [] : [`  attached   ${digest} in ${path}`],
+      ),
+      ...[one.written, two.written].flatMap((to) => (to === undefined ? [] : [`  written    ${to}`])),
     ],
   )
   return EXIT.done

@@ -53,7 +53,7 @@ Examples:
     const client = openClient(args)
     const answer =
       profile === undefined
-        ? await client.get("/v1/signatures", { digest })
+        ? await client.get("/v1/signatures", { digest, after: page.after })
         : await client.get(`/v1/profiles/${encodeURIComponent(profile)}/signatures`, page)
     const { signatures, next } = pageShape(answer, "answer")
     print(args.flag("json"), answer, () => [
