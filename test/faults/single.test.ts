@@ -3,7 +3,7 @@ import { createIssuer, holdCeremony } from "@sealwright/core/admin/ceremony"
 import { activateIssuer, requestIssuer } from "@sealwright/core/admin/external"
 import { importOutsideCrl } from "@sealwright/core/admin/outside-crls"
 import { createProfile, rotateProfile, suspendProfile } from "@sealwright/core/admin/profiles"
-import { retireRoot, rotateRoot } from "@sealwright/core/admin/roots"
+import { addRoot, retireRoot, rotateRoot } from "@sealwright/core/admin/roots"
 import { activateSuccessor, rotateIssuer } from "@sealwright/core/admin/rotation"
 import { isServiceError } from "@sealwright/core/errors"
 import { acceptJob, cancelJob } from "@sealwright/core/jobs/accept"
@@ -79,6 +79,9 @@ const ACTS: Readonly<Record<string, Act>> = {
     await createIssuer(ports, { name: "ci", algorithm: PROFILE.algorithm, days: 1000 }, ADMIN)
     await createProfile(ports, "release", PROFILE, ADMIN)
     await createProfile(ports, "held", { ...PROFILE, keyMode: "held" }, ADMIN)
+    await addRoot(ports, { algorithm: "ml-dsa-65", generation: 1, rootYears: 10 }, ADMIN)
+    await createIssuer(ports, { name: "pq", algorithm: "ml-dsa-65", days: 1000 }, ADMIN)
+    await createProfile(ports, "paired", { ...PROFILE, extraIssuer: "pq" }, ADMIN)
   },
   sign: signing(signRequest(["one"], { idempotencyKey: "one" })),
   "sign with a held key": signing({ ...signRequest(["one"], { idempotencyKey: "held" }), profile: "held" }),
@@ -99,6 +102,25 @@ const ACTS: Readonly<Record<string, Act>> = {
     await batching(["allowed", "denied"], ["denied"])(ports, world)
   },
   "cancel a job": batching(["c1", "c2"], [], true),
+  "sign twice in one act": signing({ ...signRequest(["one"], { idempotencyKey: "twice" }), profile: "paired" }),
+  "sign a batch of two transactions, each act twice": signing({
+    ...signRequest(many, { idempotencyKey: "many-twice" }),
+    profile: "paired",
+  }),
+  "set up extra signatures": async (ports) => {
+    await addRoot(ports, { algorithm: "ml-dsa-65", generation: 2, rootYears: 10 }, ADMIN)
+    await createIssuer(ports, { name: "pq-next", algorithm: "ml-dsa-65", days: 500 }, ADMIN)
+    await createProfile(ports, "paired-next", { ...PROFILE, extraIssuer: "pq-next" }, ADMIN)
+  },
+  "revoke the profile of acts that signed twice": async (ports, world) => {
+    await signing({ ...signRequest(["pair"], { idempotencyKey: "pair" }), profile: "paired" })(ports, world).catch(
+      (error: unknown) => {
+        // By a new process the profile may be revoked already.
+        if (!isServiceError(error, "PROFILE_REVOKED")) throw error
+      },
+    )
+    await revoking({ kind: "profile", profile: "paired", from: new Date("2026-11-21T09:00:00Z") })(ports, world)
+  },
   suspend: async (ports, world) => {
     await suspendProfile(ports, "release", ADMIN)
     world.suspended.add("release")

@@ -3,11 +3,13 @@ import { createMemoryTable } from "@sealwright/adapters/memory-table"
 import { digest } from "@sealwright/adapters/platform"
 import { createIssuer, holdCeremony } from "@sealwright/core/admin/ceremony"
 import { createProfile } from "@sealwright/core/admin/profiles"
+import { addRoot } from "@sealwright/core/admin/roots"
 import { isServiceError } from "@sealwright/core/errors"
 import type { Item, Objects, RandomBytes, SigningKeys, Table, Write } from "@sealwright/core/ports"
 import { makeCrl } from "@sealwright/core/publish/crl"
 import { publish } from "@sealwright/core/publish/flow"
 import { createSigner } from "@sealwright/core/sign/flow"
+import type { SignatureScheme } from "@sealwright/formats/algorithms"
 import { bytesEqual, hexDecode, hexEncode } from "@sealwright/formats/bytes"
 import { parseCrl } from "@sealwright/formats/crl"
 import { fsck } from "../../packages/cli/src/fsck/check.ts"
@@ -90,7 +92,7 @@ export class World {
       random: this.random,
       digest,
       run: this.#crypto.run,
-      makeEphemeralKey: () => this.#crypto.ephemeralKey(this.random),
+      makeEphemeralKey: (scheme: SignatureScheme) => this.#crypto.ephemeralKey(this.random, scheme),
       // No profile of these worlds wants timestamps: they write nothing that could fail.
       timestamper: NO_TIMESTAMPS,
       outsideTimestampers: () => NO_TIMESTAMPS,
@@ -119,7 +121,7 @@ export class World {
   async settle(): Promise<void> {
     const ports = this.portsOf((_, apply) => apply(), "recovery")
     this.pass(120)
-    for (const profile of ["release", "held"]) {
+    for (const profile of ["release", "held", "paired"]) {
       try {
         const [settled] = await createSigner(ports)(
           signRequest([`last ${profile}`], { profile, idempotencyKey: "last" }),
@@ -160,10 +162,16 @@ export class World {
         const entry = list.issuers[String(record.issuerKeyId)]
         if (entry?.void.some((range) => within(range, Number(record.number))))
           this.fail(`lease account: epoch ${list.epoch} calls ${record.number} void, and it has a record`)
+        const extra = record.extra as { readonly issuerKeyId: string; readonly number: number } | undefined
+        if (extra !== undefined && list.issuers[extra.issuerKeyId]?.void.some((range) => within(range, extra.number)))
+          this.fail(`lease account: epoch ${list.epoch} calls ${extra.number} void, and it is an extra signature's`)
       }
     for (const [issuerKeyId, entry] of Object.entries(last?.issuers ?? {})) {
       const used = new Set(
-        numbers.filter((item) => item.issuerKeyId === issuerKeyId).map((item) => Number(item.number)),
+        numbers
+          .flatMap((item) => [item, item.extra as Item | undefined])
+          .filter((place) => place?.issuerKeyId === issuerKeyId)
+          .map((place) => Number(place?.number)),
       )
       const issuer = this.table.dump().find((item) => item.pk === "issuers" && item.issuerKeyId === issuerKeyId)
       for (let number = Number(issuer?.firstNumber); number < Number(entry.coveredBelow); number++)
@@ -299,5 +307,8 @@ export async function preparedItems(crypto = CHEAP_CRYPTO): Promise<Item[]> {
   await createIssuer(ports, { name: "ci", algorithm: PROFILE.algorithm, days: 1000 }, ADMIN)
   await createProfile(ports, "release", PROFILE, ADMIN)
   await createProfile(ports, "held", { ...PROFILE, keyMode: "held" }, ADMIN)
+  await addRoot(ports, { algorithm: "ml-dsa-65", generation: 1, rootYears: 10 }, ADMIN)
+  await createIssuer(ports, { name: "pq", algorithm: "ml-dsa-65", days: 1000 }, ADMIN)
+  await createProfile(ports, "paired", { ...PROFILE, extraIssuer: "pq" }, ADMIN)
   return world.table.dump()
 }

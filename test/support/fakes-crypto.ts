@@ -17,8 +17,15 @@ import { runSync } from "@sealwright/verifier/node-crypto"
 const SPKI_START = hexDecode("3059301306072a8648ce3d020106082a8648ce3d03010703420004")
 const SCHEME: SignatureScheme = "ecdsa-p256-sha256"
 
-/** A SubjectPublicKeyInfo of P-256 in form; its point is on no curve. */
-function spkiOf(seed: Uint8Array): Uint8Array {
+const ML_DSA_START = hexDecode("308207b2300b0609608648016503040312038207a100")
+const ML_DSA_KEY_BYTES = 1952
+
+/** A SubjectPublicKeyInfo of P-256 in form, whose point is on no curve; or of ML-DSA-65, where any bytes are a key. */
+function spkiOf(seed: Uint8Array, scheme: SignatureScheme = SCHEME): Uint8Array {
+  if (scheme === "ml-dsa-65") {
+    const stream = createHash("shake256", { outputLength: ML_DSA_KEY_BYTES }).update(seed).digest()
+    return concat(ML_DSA_START, stream)
+  }
   return concat(SPKI_START, hash("sha256", seed, "buffer"), hash("sha256", concat(seed, seed), "buffer"))
 }
 
@@ -50,21 +57,23 @@ type CheapKeys = SigningKeys & KeyMaker & KeyWrapper
 /** Keys that any number of makers and signers share without state: a key is its name. */
 function createCheapKeys(random: RandomBytes): CheapKeys {
   const spkis = new Map<string, Uint8Array>()
-  const reference = (keyId: string): KeyReference => {
-    const spki = spkis.get(keyId) ?? spkiOf(new TextEncoder().encode(keyId))
+  const reference = (keyId: string, scheme: SignatureScheme): KeyReference => {
+    const spki = spkis.get(keyId) ?? spkiOf(new TextEncoder().encode(keyId), scheme)
     spkis.set(keyId, spki)
-    return { keyId, scheme: SCHEME, spki }
+    return { keyId, scheme, spki }
   }
+  const kindOf = (scheme: SignatureScheme) => (scheme === "ml-dsa-65" ? scheme : SCHEME)
   return {
-    create: async (name) => reference(`cheap:${name}`),
-    wrap: async (name) => reference(`wrapped:cheap:${name}#${Buffer.from(random(8)).toString("hex")}`),
-    sign: async ({ keyId }, message) => cheapSignature(reference(keyId).spki, message, random(32)),
+    create: async (name, _purpose, scheme) => reference(`cheap:${name}`, kindOf(scheme)),
+    wrap: async (name) => reference(`wrapped:cheap:${name}#${Buffer.from(random(8)).toString("hex")}`, SCHEME),
+    sign: async ({ keyId, scheme }, message) => cheapSignature(reference(keyId, scheme).spki, message, random(32)),
   }
 }
 
-function cheapEphemeralKey(random: RandomBytes): EphemeralKey {
-  const spki = spkiOf(random(32))
-  return { scheme: SCHEME, spki, sign: (message) => cheapSignature(spki, message, random(32)), drop: () => undefined }
+function cheapEphemeralKey(random: RandomBytes, wanted: SignatureScheme): EphemeralKey {
+  const scheme = wanted === "ml-dsa-65" ? wanted : SCHEME
+  const spki = spkiOf(random(32), scheme)
+  return { scheme, spki, sign: (message) => cheapSignature(spki, message, random(32)), drop: () => undefined }
 }
 
 /** An outside authority's key in a world of cheap keys; what it signs twice is the same. */
@@ -78,7 +87,7 @@ export function cheapSigner(name: string) {
 /** How a world signs and verifies. */
 export interface CryptoScheme {
   keys(random: RandomBytes): CheapKeys
-  ephemeralKey(random: RandomBytes): EphemeralKey
+  ephemeralKey(random: RandomBytes, scheme: SignatureScheme): EphemeralKey
   readonly run: RunStep
 }
 
@@ -87,5 +96,5 @@ export const CHEAP_CRYPTO: CryptoScheme = { keys: createCheapKeys, ephemeralKey:
 /** Real keys and signatures; its keys serve every world that it is given to. */
 export function realCrypto(): CryptoScheme {
   const keys = createMemoryKeys()
-  return { keys: () => keys, ephemeralKey: () => makeEphemeralKey(SCHEME), run: runSync }
+  return { keys: () => keys, ephemeralKey: (_random, scheme) => makeEphemeralKey(scheme), run: runSync }
 }
