@@ -5,6 +5,7 @@ import { cpus, loadavg, tmpdir, totalmem } from "node:os"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { buildCli } from "../scripts/build-cli.ts"
+import { algorithmFigures } from "./algorithms.ts"
 import { type Program, startFigures } from "./command.ts"
 import { crlFigures } from "./crl.ts"
 import { createDeployment, type Deployment, IMAGE, VARIANTS, type Variant } from "./deployment.ts"
@@ -32,7 +33,7 @@ const figures: Figure[] = []
 const missing: string[] = []
 
 say("verifying in this process")
-figures.push(...verifyFigures(), ...(await sizeFigures(root)), ...crlFigures())
+figures.push(...verifyFigures(), ...(await sizeFigures(root)), ...crlFigures(), ...(await algorithmFigures()))
 
 say("signing in volume")
 figures.push(...(await volumeFigures()))
