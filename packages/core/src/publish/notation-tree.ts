@@ -50,10 +50,12 @@ export function notationTree(snapshot: Snapshot, bundle: TrustBundle, ownRoots: 
     ...(externalStores.length > 0 && { externalStores }),
     ...(timestampStores.length > 0 && { timestampStores }),
     crls: [
-      ...[...new Set([...ownRoots.filter(isKnownToNotation), ...issuers].map(({ issuerKeyId }) => issuerKeyId))].map((issuerKeyId) => ({
-        url: crlUrl(deployment.crlHost, issuerKeyId),
-        target: `lists/${issuerKeyId}.crl`,
-      })),
+      ...[...new Set([...ownRoots.filter(isKnownToNotation), ...issuers].map(({ issuerKeyId }) => issuerKeyId))].map(
+        (issuerKeyId) => ({
+          url: crlUrl(deployment.crlHost, issuerKeyId),
+          target: `lists/${issuerKeyId}.crl`,
+        }),
+      ),
       ...snapshot.outsideCrls.flatMap(({ issuerKeyId, authority }) =>
         [...crlUrlsBelow(parseCertificate(authority).spki, issuers)].map((url) => ({
           url,
