@@ -21,7 +21,7 @@ const name = v.pipe(v.string(), v.minLength(1), v.maxLength(64), v.regex(/^[^\p{
 export const ceremonySchema = v.strictObject({
   country: v.pipe(v.string(), v.regex(/^[A-Z]{2}$/)),
   state: name,
-  organisation: v.pipe(v.string(), v.minLength(1), v.maxLength(50), v.regex(/^[^\p{Cc}]+$/u)),
+  organisation: v.pipe(v.string(), v.minLength(1), v.maxLength(46), v.regex(/^[^\p{Cc}]+$/u)),
   identityHost: hostname,
   crlHost: host,
   tufUrl: v.pipe(

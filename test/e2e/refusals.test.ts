@@ -371,6 +371,19 @@ const ADMIN: readonly AdminRequest[] = [
     body: { repository: REPOSITORY, digests: [digestOf("a")] },
   },
   {
+    name: "a name that leaves a root's no room: 64 characters are the most (RFC 5280)",
+    code: "REQUEST_MALFORMED",
+    path: "/v1/ceremony",
+    body: {
+      country: "DE",
+      state: "Berlin",
+      organisation: "X".repeat(47),
+      identityHost: "a.b",
+      crlHost: "a.b",
+      tufUrl: "https://a.b/tuf",
+    },
+  },
+  {
     name: "a second ceremony with other names",
     code: "ALREADY_EXISTS",
     path: "/v1/ceremony",

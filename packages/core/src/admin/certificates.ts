@@ -105,7 +105,7 @@ export async function selfSign(
   return assembleCertificate(tbs, key.scheme, await ports.keys.sign(key, tbs))
 }
 
-/** Roots of one deployment differ in name: clients look an issuer up by it. 64 characters at most (RFC 5280, ub-common-name), as an organisation has 50. */
+/** Roots of one deployment differ in name: clients look an issuer up by it. 64 characters at most (RFC 5280, ub-common-name), since an organisation has 46. */
 function rootCommonName({ organisation }: Names, scheme: SignatureScheme, generation: number): string {
   const kind = scheme === EXTRA_ALGORITHM ? "ML-DSA root" : "signing root"
   return `${organisation} ${kind}${generation === 1 ? "" : ` ${generation}`}`
