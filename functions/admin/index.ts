@@ -8,13 +8,13 @@ import { openKeyWrapper } from "@sealwright/adapters/wrapped-keys"
 import { createIssuer, holdCeremony } from "@sealwright/core/admin/ceremony"
 import { activateIssuer, requestIssuer } from "@sealwright/core/admin/external"
 import { importOutsideCrl } from "@sealwright/core/admin/outside-crls"
+import { rotateProfile } from "@sealwright/core/admin/profile-rotation"
 import {
   allowDigests,
   changeProfile,
   createProfile,
   type ProfileChange,
   resumeProfile,
-  rotateProfile,
   suspendProfile,
 } from "@sealwright/core/admin/profiles"
 import { addRoot, retireRoot, rotateRoot } from "@sealwright/core/admin/roots"

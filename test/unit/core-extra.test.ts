@@ -1,6 +1,7 @@
 import { digest } from "@sealwright/adapters/platform"
 import { createIssuer } from "@sealwright/core/admin/ceremony"
-import { changeProfile, rotateProfile } from "@sealwright/core/admin/profiles"
+import { rotateProfile } from "@sealwright/core/admin/profile-rotation"
+import { changeProfile } from "@sealwright/core/admin/profiles"
 import { addRoot, retireRoot, rotateRoot } from "@sealwright/core/admin/roots"
 import { activateSuccessor, rotateIssuer } from "@sealwright/core/admin/rotation"
 import { findRecord } from "@sealwright/core/ledger/records"

@@ -1,5 +1,5 @@
 import { certIdDigest } from "@sealwright/adapters/platform"
-import { rotateProfile } from "@sealwright/core/admin/profiles"
+import { rotateProfile } from "@sealwright/core/admin/profile-rotation"
 import { activateSuccessor, rotateIssuer } from "@sealwright/core/admin/rotation"
 import { readDeployment, readIssuer, readProfile } from "@sealwright/core/ledger/trust"
 import type { SignatureRecord } from "@sealwright/core/model"

@@ -1,5 +1,5 @@
 import { activateIssuer, requestIssuer } from "@sealwright/core/admin/external"
-import { rotateProfile } from "@sealwright/core/admin/profiles"
+import { rotateProfile } from "@sealwright/core/admin/profile-rotation"
 import { activateSuccessor, rotateIssuer } from "@sealwright/core/admin/rotation"
 import { unsettledLeases } from "@sealwright/core/ledger/leases"
 import { listIssuers, readIssuer, readProfile } from "@sealwright/core/ledger/trust"

@@ -1,5 +1,5 @@
 import { createIssuer } from "@sealwright/core/admin/ceremony"
-import { rotateProfile } from "@sealwright/core/admin/profiles"
+import { rotateProfile } from "@sealwright/core/admin/profile-rotation"
 import { activateSuccessor, rotateIssuer } from "@sealwright/core/admin/rotation"
 import { findGeneration, findIssuer } from "@sealwright/core/ledger/trust"
 import type { Issuer } from "@sealwright/core/model"
