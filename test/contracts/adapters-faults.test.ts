@@ -199,10 +199,10 @@ describe("calling another function", () => {
     ])
   })
 
-  test("a function that threw, an answer above 64 KiB and one that is no JSON are failures", async () => {
+  test("a function that threw, an answer above 1 MiB and one that is no JSON are failures", async () => {
     reply = { status: 200, headers: { "x-amz-function-error": "Unhandled" }, body: "{}" }
     expect(await invoke()("crl", {}, "wait")).toMatchObject({ outcome: "failed" })
-    reply = { status: 200, body: JSON.stringify("x".repeat(64 * 1024)) }
+    reply = { status: 200, body: JSON.stringify("x".repeat(1024 * 1024)) }
     expect(await invoke()("crl", {}, "wait")).toMatchObject({ outcome: "failed" })
     reply = { status: 200, body: "{" }
     expect(await invoke()("crl", {}, "wait")).toMatchObject({ outcome: "failed" })
