@@ -1,7 +1,9 @@
+import { publish } from "@sealwright/core/publish/flow"
 import { expect, test } from "vitest"
-import { MUTANTS } from "./mutants.ts"
-import { runSeed } from "./scenario.ts"
-import { preparedItems } from "./world.ts"
+import { randomFrom } from "../support/fakes-schedule.ts"
+import { HEAD_WITHOUT_SWAP, MUTANTS } from "./mutants.ts"
+import { type Mutant, runSeed } from "./scenario.ts"
+import { preparedItems, World } from "./world.ts"
 
 /** A harness that lets a wrong order pass proves nothing: each must be noticed within these seeds. */
 const SEEDS = 1000
@@ -16,4 +18,29 @@ test.each(Object.entries(MUTANTS))("is noticed: %s", { timeout: 240_000 }, async
     return
   }
   expect.fail(`${SEEDS} seeds passed`)
+})
+
+/** A publisher that sleeps before it moves the head, while another one publishes an epoch more. */
+async function sleepBeforeTheHead(mutant?: Mutant): Promise<readonly string[]> {
+  const world = new World(randomFrom(1), await preparedItems())
+  if (mutant?.ports !== undefined) world.mutate = mutant.ports(world)
+  const awake = world.portsOf((_, apply) => apply(), "publisher-2")
+  let slept = false
+  const sleeper = world.portsOf(async (call, apply) => {
+    if (!slept && call.name === "replace tuf/timestamp.json") {
+      slept = true
+      world.pass(1)
+      await publish(awake, true)
+    }
+    return await apply()
+  }, "publisher-1")
+  await publish(sleeper, true)
+  expect(slept).toBe(true)
+  await world.settle()
+  return world.violations
+}
+
+test("is noticed: a head moves without compare-and-swap", async () => {
+  expect(await sleepBeforeTheHead()).toEqual([])
+  expect(await sleepBeforeTheHead(HEAD_WITHOUT_SWAP)).not.toEqual([])
 })

@@ -112,6 +112,8 @@ export const MUTANTS: Readonly<Record<string, Mutant>> = {
       reconditioned(table, (write) => (updateOf(write, "publication") ? undefined : write.if)),
     ),
     publishing: true,
+    // Seen only when an epoch closes between a revoker's reading of it and its note: once in a thousand seeds.
+    firstSeed: 990,
   },
   "snapshot before close": of("publisher", ({ table }) => {
     let before: Promise<Item[]> = Promise.resolve([])
@@ -163,22 +165,19 @@ export const MUTANTS: Readonly<Record<string, Mutant>> = {
       },
     }
   }),
-  "a head moves without compare-and-swap": {
-    ...of("publisher", ({ objects }) => ({
-      objects: {
-        get: (key, maxBytes) => objects.get(key, maxBytes),
-        create: (key, bytes, headers) => objects.create(key, bytes, headers),
-        async replace(key, bytes, _, headers) {
-          for (;;) {
-            const standing = await objects.get(key, Number.MAX_SAFE_INTEGER)
-            const result = await objects.replace(key, bytes, standing?.etag, headers)
-            if (result !== "changed") return result
-          }
-        },
-      },
-    })),
-    publishing: true,
-    // Seen only when a publisher sleeps between reading a head and replacing it, for as long as another one needs for an epoch.
-    firstSeed: 9_501,
-  },
 }
+
+/** Seen only when a publisher sleeps between reading a head and replacing it for as long as another one needs for an epoch: too seldom for seeds. */
+export const HEAD_WITHOUT_SWAP: Mutant = of("publisher", ({ objects }) => ({
+  objects: {
+    get: (key, maxBytes) => objects.get(key, maxBytes),
+    create: (key, bytes, headers) => objects.create(key, bytes, headers),
+    async replace(key, bytes, _, headers) {
+      for (;;) {
+        const standing = await objects.get(key, Number.MAX_SAFE_INTEGER)
+        const result = await objects.replace(key, bytes, standing?.etag, headers)
+        if (result !== "changed") return result
+      }
+    },
+  },
+}))
