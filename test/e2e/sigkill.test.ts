@@ -23,7 +23,7 @@ import {
  * acknowledged before a kill is there after it. SEED repeats a run's moments.
  */
 
-const KILLS = 8
+const KILLS = process.env.SLOW ? 8 : 4
 const LONGEST_LIFE_MS = 2000
 const SIGN = "/v1/profiles/release/signatures"
 const folder = temporaryFolder()
