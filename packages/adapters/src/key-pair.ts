@@ -21,7 +21,8 @@ export function makeKeyPair(scheme: SignatureScheme): KeyPair {
   if (namedCurve !== undefined) return generateKeyPairSync("ec", { namedCurve })
   const { keyType, hash } = schemeRow(scheme)
   if (keyType === "rsa" && hash !== undefined) return generateKeyPairSync("rsa", { modulusLength: RSA_BITS[hash] })
-  return keyType === "ml-dsa-65" ? generateKeyPairSync("ml-dsa-65") : generateKeyPairSync("ed25519")
+  if (keyType === "ml-dsa-44" || keyType === "ml-dsa-65") return generateKeyPairSync(keyType)
+  return generateKeyPairSync("ed25519")
 }
 
 /** SubjectPublicKeyInfo, DER. */

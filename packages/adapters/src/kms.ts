@@ -89,6 +89,7 @@ const KEY_SPECS: Record<SignatureScheme, KeySpec> = {
   "rsa-pkcs1-sha384": "RSA_3072",
   "rsa-pkcs1-sha512": "RSA_4096",
   ed25519: "ECC_NIST_EDWARDS25519",
+  "ml-dsa-44": "ML_DSA_44",
   "ml-dsa-65": "ML_DSA_65",
 }
 

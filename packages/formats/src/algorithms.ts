@@ -8,7 +8,7 @@ export const HASH_LENGTH = { sha256: 32, sha384: 48, sha512: 64 } as const satis
 export interface SchemeRow {
   /** undefined: the scheme hashes inside (Ed25519, ML-DSA), so a signer gets the message itself */
   readonly hash: HashName | undefined
-  readonly keyType: "ec" | "rsa" | "ed25519" | "ml-dsa-65"
+  readonly keyType: "ec" | "rsa" | "ed25519" | "ml-dsa-44" | "ml-dsa-65"
   /** RSA alone; PKCS #1 v1.5 is for certificates of other authorities and formats that know nothing else */
   readonly padding: "pss" | "pkcs1" | undefined
   /** length of r and of s, in bytes (ECDSA alone) */
@@ -156,6 +156,18 @@ export const SCHEMES = {
     kms: "ED25519_SHA_512",
     pkcs11: PKCS11.EDDSA,
     tuf: { keytype: "ed25519", scheme: "ed25519" },
+  },
+  "ml-dsa-44": {
+    hash: undefined,
+    keyType: "ml-dsa-44",
+    padding: undefined,
+    fieldBytes: undefined,
+    x509: hexDecode("300b0609608648016503040311"),
+    jose: "ML-DSA-44",
+    cose: -48,
+    kms: "ML_DSA_SHAKE_256",
+    pkcs11: PKCS11.ML_DSA,
+    tuf: undefined,
   },
   "ml-dsa-65": {
     hash: undefined,

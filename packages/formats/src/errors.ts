@@ -22,6 +22,12 @@ export const FORMAT_ERROR_CODES = {
   TIMESTAMP_MALFORMED:
     "the bytes are DER but not a timestamp request, response or token of RFC 3161 in the profile that is read here",
   OCSP_MALFORMED: "the bytes are DER but not an OCSP request of RFC 6960 in the profile that is read here",
+  NOTE_MALFORMED: "the text is not a signed note or verifier key (C2SP signed-note)",
+  CHECKPOINT_MALFORMED: "the note's text is not a checkpoint (C2SP tlog-checkpoint)",
+  TILE_MALFORMED:
+    "the bytes are not the tile or entry bundle that their name says (C2SP tlog-tiles), or a tile is missing",
+  LOG_PROOF_MALFORMED: "the text is not a proof of logging (C2SP tlog-proof)",
+  LOG_POLICY_MALFORMED: "the text is not a policy of logs and witnesses (C2SP tlog-policy)",
   VERSION_UNKNOWN: "the media type or version is newer than this reader",
 } as const
 

@@ -27,7 +27,7 @@ export type PublicKey =
   | { readonly type: "ec"; readonly curve: "P-256" | "P-384" | "P-521" }
   | { readonly type: "rsa"; readonly modulusBits: number }
   | { readonly type: "ed25519" }
-  | { readonly type: "ml-dsa-65" }
+  | { readonly type: "ml-dsa-44" | "ml-dsa-65" }
   | { readonly type: "other"; readonly oid: string }
 
 export interface Extension {
@@ -200,7 +200,11 @@ function readAttributeValue(attribute: DerReader): string | undefined {
 const OID_EC = "1.2.840.10045.2.1"
 const OID_RSA = "1.2.840.113549.1.1.1"
 const OID_ED25519 = "1.3.101.112"
-const OID_ML_DSA_65 = "2.16.840.1.101.3.4.3.18"
+/** RFC 9881 §2, and the lengths of FIPS 204, table 2 */
+const ML_DSA: Readonly<Record<string, { readonly type: "ml-dsa-44" | "ml-dsa-65"; readonly keyBytes: number }>> = {
+  "2.16.840.1.101.3.4.3.17": { type: "ml-dsa-44", keyBytes: 1312 },
+  "2.16.840.1.101.3.4.3.18": { type: "ml-dsa-65", keyBytes: 1952 },
+}
 const CURVES: Record<string, { readonly curve: "P-256" | "P-384" | "P-521"; readonly fieldBytes: number }> = {
   "1.2.840.10045.3.1.7": { curve: "P-256", fieldBytes: 32 },
   "1.3.132.0.34": { curve: "P-384", fieldBytes: 48 },
@@ -238,10 +242,11 @@ export function parsePublicKey(spki: Uint8Array): PublicKey {
     if (bits.length !== 32) throw malformed("an Ed25519 key that is not 32 bytes")
     return { type: "ed25519" }
   }
-  if (oid === OID_ML_DSA_65) {
+  const mlDsa = ML_DSA[oid]
+  if (mlDsa !== undefined) {
     algorithm.finish()
-    if (bits.length !== 1952) throw malformed("an ML-DSA-65 key that is not 1,952 bytes")
-    return { type: "ml-dsa-65" }
+    if (bits.length !== mlDsa.keyBytes) throw malformed(`an ML-DSA key that is not ${mlDsa.keyBytes} bytes`)
+    return { type: mlDsa.type }
   }
   return { type: "other", oid }
 }

@@ -58,7 +58,10 @@ function importKey(spki: Uint8Array): ImportedKey | null {
   let imported: ImportedKey | null
   try {
     const kind = parsePublicKey(spki)
-    imported = { kind, key: kind.type === "ml-dsa-65" ? importMlDsa(spki) : importOther(kind, spki) }
+    imported = {
+      kind,
+      key: kind.type === "ml-dsa-44" || kind.type === "ml-dsa-65" ? importMlDsa(spki) : importOther(kind, spki),
+    }
   } catch {
     imported = null
   }
@@ -70,7 +73,7 @@ function importOther(kind: PublicKey, spki: Uint8Array): KeyObject {
   return kind.type === "ec" ? importEcKey(spki) : importSpki(spki)
 }
 
-/** Any 1,952 bytes are a key of ML-DSA-65 (FIPS 204, algorithm 23), so what can't be imported is unknown to this Node. */
+/** Any bytes of the right number are a key of ML-DSA (FIPS 204, algorithm 23), so what can't be imported is unknown to this Node. */
 function importMlDsa(spki: Uint8Array): KeyObject | undefined {
   try {
     return importSpki(spki)
@@ -112,6 +115,7 @@ function fits(kind: PublicKey, scheme: SignatureScheme): boolean {
     case "rsa":
       return SCHEMES[scheme].keyType === "rsa" && kind.modulusBits >= 2048
     case "ed25519":
+    case "ml-dsa-44":
     case "ml-dsa-65":
       return scheme === kind.type
     case "other":

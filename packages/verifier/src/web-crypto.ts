@@ -29,7 +29,7 @@ async function answer(request: CryptoRequest): Promise<Uint8Array | boolean | Al
     const key = await subtle.importKey("spki", owned(request.spki), format, false, ["verify"])
     return await subtle.verify(algorithm, key, owned(signature), owned(request.message))
   } catch (error) {
-    const lacking = request.scheme === "ml-dsa-65" && (error as Error).name === "NotSupportedError"
+    const lacking = request.scheme.startsWith("ml-dsa") && (error as Error).name === "NotSupportedError"
     return lacking && new AlgorithmUnavailable(request.scheme)
   }
 }
@@ -58,7 +58,7 @@ function parameters(request: Extract<CryptoRequest, { kind: "verify" }>) {
     }
   }
   if (key.type !== keyType) throw new TypeError("another key than the scheme's")
-  const name = keyType === "ed25519" ? "Ed25519" : "ML-DSA-65"
+  const name = keyType === "ed25519" ? "Ed25519" : schemeRow(request.scheme).jose
   return { format: { name }, algorithm: { name }, signature }
 }
 
