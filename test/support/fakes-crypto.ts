@@ -17,15 +17,18 @@ import { runSync } from "@sealwright/verifier/node-crypto"
 const SPKI_START = hexDecode("3059301306072a8648ce3d020106082a8648ce3d03010703420004")
 const SCHEME: SignatureScheme = "ecdsa-p256-sha256"
 
-const ML_DSA_START = hexDecode("308207b2300b0609608648016503040312038207a100")
-const ML_DSA_KEY_BYTES = 1952
+/** Kinds whose keys are any bytes of the right number, in form: what begins their SubjectPublicKeyInfo, and how long the key is. */
+const OTHER_KINDS: Partial<Record<SignatureScheme, { readonly start: Uint8Array; readonly bytes: number }>> = {
+  "ml-dsa-65": { start: hexDecode("308207b2300b0609608648016503040312038207a100"), bytes: 1952 },
+  "ml-dsa-44": { start: hexDecode("30820532300b06096086480165030403110382052100"), bytes: 1312 },
+  ed25519: { start: hexDecode("302a300506032b6570032100"), bytes: 32 },
+}
 
-/** A SubjectPublicKeyInfo of P-256 in form, whose point is on no curve; or of ML-DSA-65, where any bytes are a key. */
+/** A SubjectPublicKeyInfo of P-256 in form, whose point is on no curve; or of another kind, where any bytes are a key. */
 function spkiOf(seed: Uint8Array, scheme: SignatureScheme = SCHEME): Uint8Array {
-  if (scheme === "ml-dsa-65") {
-    const stream = createHash("shake256", { outputLength: ML_DSA_KEY_BYTES }).update(seed).digest()
-    return concat(ML_DSA_START, stream)
-  }
+  const other = OTHER_KINDS[scheme]
+  if (other !== undefined)
+    return concat(other.start, createHash("shake256", { outputLength: other.bytes }).update(seed).digest())
   return concat(SPKI_START, hash("sha256", seed, "buffer"), hash("sha256", concat(seed, seed), "buffer"))
 }
 
@@ -62,7 +65,7 @@ function createCheapKeys(random: RandomBytes): CheapKeys {
     spkis.set(keyId, spki)
     return { keyId, scheme, spki }
   }
-  const kindOf = (scheme: SignatureScheme) => (scheme === "ml-dsa-65" ? scheme : SCHEME)
+  const kindOf = (scheme: SignatureScheme) => (scheme in OTHER_KINDS ? scheme : SCHEME)
   return {
     create: async (name, _purpose, scheme) => reference(`cheap:${name}`, kindOf(scheme)),
     wrap: async (name) => reference(`wrapped:cheap:${name}#${Buffer.from(random(8)).toString("hex")}`, SCHEME),

@@ -295,6 +295,38 @@ export const ERROR_CODES = {
     retry: false,
     remedy: "An immutable published object holds other bytes than committed: stop, and follow the runbook.",
   },
+  LOG_AHEAD: {
+    kind: "backend",
+    retry: false,
+    remedy:
+      "The published checkpoint is larger than the table's head: the table was restored to an earlier time. Nothing is logged; follow docs/log.md.",
+  },
+  LOG_BEHIND: {
+    kind: "backend",
+    retry: false,
+    remedy: "The bucket lacks tiles or the checkpoint that were published: restore its objects, as docs/log.md says.",
+  },
+  LOG_FORKED: {
+    kind: "backend",
+    retry: false,
+    remedy: "The bucket holds other bytes of the log than committed: stop, keep everything, and follow docs/log.md.",
+  },
+  LOG_UNVERIFIED: {
+    kind: "backend",
+    retry: true,
+    remedy: "What was about to be shown of the log did not verify: nothing moved; look at the alarm.",
+  },
+  LOG_CONFLICT: { kind: "conflict", retry: true, remedy: "Another sequencer moved first: the next run goes on." },
+  LOG_NOT_SET_UP: {
+    kind: "missing",
+    retry: false,
+    remedy: "This deployment has no log yet: run `sealwright ceremony` again with the same names.",
+  },
+  NOT_LOGGED: {
+    kind: "missing",
+    retry: true,
+    remedy: "The signature stands and waits for the log: ask again in some seconds.",
+  },
   PUBLICATION_UNVERIFIED: {
     kind: "backend",
     retry: true,

@@ -24,6 +24,24 @@ export interface Deployment {
   /** rises with each change, so that of two changes at once one fails */
   readonly version: number
   readonly tuf: TufKeys
+  /** undefined until a ceremony made them */
+  readonly log?: TransparencyLogs | undefined
+}
+
+/** What is logged (D8): every signature, and whatever changes what signatures count. */
+export const LOG_KINDS = ["signatures", "events"] as const
+export type LogKind = (typeof LOG_KINDS)[number]
+
+export type TransparencyLogs = { readonly [Kind in LogKind]: LogOrigin }
+
+/** The identity of one log. It never changes: every checkpoint has it. */
+export interface LogOrigin {
+  /** a bare host name, which need not resolve, e.g. `sig.trust.example.com` (C2SP tlog-checkpoint) */
+  readonly origin: string
+  /** Ed25519; signs checkpoints and nothing else */
+  readonly key: KeyReference
+  /** ML-DSA-44, beside it (C2SP tlog-cosignature); undefined: checkpoints have one signature */
+  readonly cosigner: KeyReference | undefined
 }
 
 export interface TufKeys {

@@ -75,3 +75,8 @@ export function padNumber(value: number): string {
     throw new ServiceError("REQUEST_MALFORMED", `number ${value} is out of range`)
   return value.toString().padStart(15, "0")
 }
+
+/** When a ULID was made: its first ten digits, milliseconds. */
+export function ulidTime(id: string): Date {
+  return new Date([...id.slice(0, 10)].reduce((value, digit) => value * 32 + CROCKFORD.indexOf(digit), 0))
+}

@@ -18,6 +18,7 @@ export const KEY_PURPOSES = [
   "held",
   "timestamp",
   "ocsp",
+  "log",
   "wrapping",
   "wrapping-timestamp",
   "tuf-root",

@@ -1,4 +1,5 @@
-import { base64Decode, base64Encode } from "./bytes.ts"
+import { base64Decode, base64Encode, utf8, utf8Decode } from "./bytes.ts"
+import { canonicalJson } from "./canonical-json.ts"
 import { FormatError } from "./errors.ts"
 import { array, boolean, integer, object, oneOf, openObject, type Reader, string } from "./shape.ts"
 import { type JsonObject, parseJson } from "./strict-json.ts"
@@ -21,6 +22,15 @@ export interface TrustBundle {
   readonly externalRoots: readonly Uint8Array[]
   /** self-signed roots of outside timestamp authorities that stamp the publisher's signatures; they say when, and never who */
   readonly timestampRoots?: readonly Uint8Array[]
+  /** the publisher's transparency logs; undefined: it has none */
+  readonly log?: BundleLogs
+}
+
+/** Origins of the two logs, and which checkpoints count (C2SP tlog-policy). */
+export interface BundleLogs {
+  readonly signatures: string
+  readonly events: string
+  readonly policy: string
 }
 
 /** Every root that signatures of this publisher may lead to. */
@@ -61,14 +71,20 @@ const slug = string(48, /^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$/)
 const date: Reader<Date> = (value, at) => parseTime(string(20)(value, at))
 
 export function trustBundleJson(bundle: TrustBundle): JsonObject {
-  const { externalRoots, timestampRoots = [], ...own } = bundle
+  const { externalRoots, timestampRoots = [], log, ...own } = bundle
   return {
     mediaType: TRUST_BUNDLE_TYPE,
     ...own,
     roots: own.roots.map(base64Encode),
     ...(externalRoots.length > 0 && { externalRoots: externalRoots.map(base64Encode) }),
     ...(timestampRoots.length > 0 && { timestampRoots: timestampRoots.map(base64Encode) }),
+    ...(log && { log: { ...log } }),
   }
+}
+
+/** The bytes of a trust bundle, the same whoever writes them: canonical JSON, whose line feeds (a log policy has them) are escaped, so that it stays JSON. */
+export function encodeTrustBundle(bundle: JsonObject): Uint8Array {
+  return utf8(utf8Decode(canonicalJson(bundle)).replaceAll("\n", "\\n"))
 }
 
 const bundleShape = object(
@@ -80,7 +96,11 @@ const bundleShape = object(
     tufUrl: string(2048),
     roots: array(certificate, 32, 1),
   },
-  { externalRoots: array(certificate, 32, 1), timestampRoots: array(certificate, 32, 1) },
+  {
+    externalRoots: array(certificate, 32, 1),
+    timestampRoots: array(certificate, 32, 1),
+    log: object({ signatures: string(255), events: string(255), policy: string(262_144) }),
+  },
 )
 
 /** @throws FormatError TOO_LARGE, TEXT_MALFORMED, JSON_MALFORMED, SHAPE_MISMATCH, VERSION_UNKNOWN */

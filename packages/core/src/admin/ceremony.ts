@@ -1,5 +1,4 @@
-import { canonicalJson } from "@sealwright/formats/canonical-json"
-import { trustBundleJson } from "@sealwright/formats/trust-bundle"
+import { encodeTrustBundle, trustBundleJson } from "@sealwright/formats/trust-bundle"
 import { ServiceError } from "../errors.ts"
 import { type Actor, auditWrite } from "../ledger/audit.ts"
 import { keys } from "../ledger/keys.ts"
@@ -32,6 +31,7 @@ import { trustBundleOf } from "../publish/lists.ts"
 import { rootMetadata, tufExpiry } from "../publish/tuf.ts"
 import { wholeSeconds } from "../sign/rules.ts"
 import { type CertifyPorts, certifyIssuer, certifyRoot, issuerKeyId, type Names } from "./certificates.ts"
+import { addLogs, firstLogHeads, logHostOf, makeLogs } from "./logs.ts"
 import { signTargets, signTuf } from "./tuf-documents.ts"
 import { wrappedKey } from "./wrapped.ts"
 
@@ -48,19 +48,24 @@ export interface CeremonyRequest extends Names {
   readonly algorithm: ProfileAlgorithm
   /** years of the root certificate */
   readonly rootYears: number
+  /** the logs' origins are `sig.{logHost}` and `events.{logHost}`. Default: the identity host, or what stands */
+  readonly logHost?: string
+  /** adds ML-DSA-44 cosignatures to the logs' checkpoints. Default: false, or what stands */
+  readonly logCosigner?: boolean
 }
 
 export const YEAR_MS = 366 * 86_400_000
 
 /**
  * Sets a deployment up, once: root key and certificate, TUF keys, public host names. Safe to repeat: keys are found again by name, and a
- * repeat with the same names answers what stands, and renews TUF root and targets when that is due; with other names it is refused, because
- * the names are in certificates already.
+ * repeat with the same names answers what stands, adds logs or their cosigners where they are missing, and renews TUF root and targets when that is due;
+ * with other names it is refused, because the names are in certificates already.
  * @throws ServiceError ALREADY_EXISTS, SIGNER_UNAVAILABLE
  */
 export async function holdCeremony(ports: AdminPorts, request: CeremonyRequest, actor: Actor): Promise<Deployment> {
   const standing = await findDeployment(ports.table)
-  if (standing !== undefined) return await renewTufDocuments(ports, sameNames(standing, request), actor)
+  if (standing !== undefined)
+    return await renewTufDocuments(ports, await addLogs(ports, sameNames(standing, request), request, actor), actor)
   const now = wholeSeconds(ports.clock())
   const make = (name: string, purpose: Parameters<KeyMaker["create"]>[1]) =>
     ports.maker.create(name, purpose, "ecdsa-p256-sha256")
@@ -83,6 +88,7 @@ export async function holdCeremony(ports: AdminPorts, request: CeremonyRequest, 
     formerRoots: [],
     extraRoots: [],
     version: 1,
+    log: await makeLogs(ports, logHostOf(request), request.logCosigner ?? false),
     root: newIssuer(
       ports,
       ROOT_NAME,
@@ -107,6 +113,7 @@ export async function holdCeremony(ports: AdminPorts, request: CeremonyRequest, 
     { put: firstPublicationHead(), if: { absent: true } },
     { put: tufDocumentItem("root", documents.root), if: { absent: true } },
     { put: targetsDocumentItem(documents.targets), if: { absent: true } },
+    ...firstLogHeads(ports),
     auditWrite(ports, actor, "ceremony", "deployment"),
   ])
   return result.committed ? deployment : sameNames(await readDeployment(ports.table), request)
@@ -117,7 +124,13 @@ async function signTufDocuments(ports: AdminPorts, deployment: Deployment, now: 
   const { tuf } = deployment
   return {
     root: await signTuf(ports, [tuf.root], rootMetadata(ports.digest, tuf, 1, now)),
-    targets: await signTargets(ports, tuf, canonicalJson(trustBundleJson(trustBundleOf(deployment))), 1, now),
+    targets: await signTargets(
+      ports,
+      tuf,
+      encodeTrustBundle(trustBundleJson(trustBundleOf(ports.digest, deployment))),
+      1,
+      now,
+    ),
   }
 }
 

@@ -1,6 +1,5 @@
 import { bytesEqual } from "@sealwright/formats/bytes"
-import { canonicalJson } from "@sealwright/formats/canonical-json"
-import { parseTrustBundle, trustBundleJson } from "@sealwright/formats/trust-bundle"
+import { encodeTrustBundle, parseTrustBundle, trustBundleJson } from "@sealwright/formats/trust-bundle"
 import { ServiceError } from "../errors.ts"
 import { type Actor, auditWrite } from "../ledger/audit.ts"
 import { keys } from "../ledger/keys.ts"
@@ -133,7 +132,7 @@ async function trustExternalRoot(
   const newest = await newestTargets(ports.table)
   const bundle = parseTrustBundle(newest.trustBundle)
   if (bundle.externalRoots.some((known) => bytesEqual(known, root))) return []
-  const next = canonicalJson(trustBundleJson({ ...bundle, externalRoots: [...bundle.externalRoots, root] }))
+  const next = encodeTrustBundle(trustBundleJson({ ...bundle, externalRoots: [...bundle.externalRoots, root] }))
   const targets = await signTargets(ports, deployment.tuf, next, newest.version + 1, now)
   return [{ put: targetsDocumentItem(targets), if: { absent: true } }]
 }

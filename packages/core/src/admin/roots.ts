@@ -1,6 +1,10 @@
 import { bytesEqual, hexEncode } from "@sealwright/formats/bytes"
-import { canonicalJson } from "@sealwright/formats/canonical-json"
-import { parseTrustBundle, type TrustBundle, trustBundleJson } from "@sealwright/formats/trust-bundle"
+import {
+  encodeTrustBundle,
+  parseTrustBundle,
+  type TrustBundle,
+  trustBundleJson,
+} from "@sealwright/formats/trust-bundle"
 import { ServiceError } from "../errors.ts"
 import { type Actor, auditWrite } from "../ledger/audit.ts"
 import { listOutsideAuthorities } from "../ledger/outside-authorities.ts"
@@ -198,14 +202,14 @@ async function requireUnused(ports: AdminPorts, deployment: Deployment, root: Ui
 }
 
 /** Targets of the next version, whose trust bundle is changed. @throws FormatError for one that no reader would take */
-async function nextTargets(
+export async function nextTargets(
   ports: AdminPorts,
   { tuf }: Deployment,
   now: Date,
   change: (bundle: TrustBundle) => TrustBundle,
 ): Promise<TargetsDocument> {
   const newest = await newestTargets(ports.table)
-  const bytes = canonicalJson(trustBundleJson(change(parseTrustBundle(newest.trustBundle))))
+  const bytes = encodeTrustBundle(trustBundleJson(change(parseTrustBundle(newest.trustBundle))))
   parseTrustBundle(bytes)
   return await signTargets(ports, tuf, bytes, newest.version + 1, now)
 }

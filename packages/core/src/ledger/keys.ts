@@ -1,3 +1,4 @@
+import type { LogKind } from "../model.ts"
 import { padNumber } from "../names.ts"
 import type { Item, Key, QueryRange, Table } from "../ports.ts"
 
@@ -38,6 +39,12 @@ export const keys = {
   foreignCertificate: (thumbprint: string): Key => ({ pk: `foreign-certificate#${thumbprint}`, sk: "certificate" }),
   idempotency: (hash: string, subject: string): Key => ({ pk: `idempotency#${hash}`, sk: subject }),
   inbox: (shard: number, id: string): Key => ({ pk: `inbox#${shard}`, sk: id }),
+  inboxEvent: (id: string): Key => ({ pk: "inbox#events", sk: id }),
+  /** where one log stands */
+  logHead: (kind: LogKind): Key => ({ pk: "log", sk: kind }),
+  logEpoch: (kind: LogKind, epoch: number): Key => ({ pk: `log-epochs#${kind}`, sk: padNumber(epoch) }),
+  /** where the log has a signature; absent while it waits. A partition of its own, so that the sequencer can write no records */
+  logged: (signature: string): Key => ({ pk: `logged#${signature}`, sk: "log" }),
   revocation: (id: string): Key => ({ pk: "revocations", sk: id }),
   allowance: (profile: string, scope: string, digest: string): Key => ({
     pk: `allowances#${profile}`,

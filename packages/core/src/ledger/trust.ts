@@ -4,8 +4,11 @@ import {
   type Deployment,
   EXTRA_ALGORITHM,
   type Issuer,
+  LOG_KINDS,
+  type LogOrigin,
   type PendingIssuer,
   type Profile,
+  type TransparencyLogs,
   type TufKeys,
 } from "../model.ts"
 import type { Item, Table, Write } from "../ports.ts"
@@ -28,6 +31,7 @@ export function deploymentItem(deployment: Deployment): Item {
     formerRoots: deployment.formerRoots.map(issuerAttributes),
     ...(deployment.extraRoots.length > 0 && { extraRoots: deployment.extraRoots.map(issuerAttributes) }),
     version: deployment.version,
+    ...(deployment.log && { log: logAttributes(deployment.log) }),
     tuf: Object.fromEntries(TUF_ROLES.map((role) => [role, keyAttributes(deployment.tuf[role])])),
   }
 }
@@ -76,8 +80,27 @@ export async function findDeployment(table: Table): Promise<Deployment | undefin
     formerRoots: attributes.maps("formerRoots").map(issuerFrom),
     extraRoots: attributes.has("extraRoots") ? attributes.maps("extraRoots").map(issuerFrom) : [],
     version: attributes.number("version"),
+    log: attributes.has("log") ? logsFrom(attributes.map("log")) : undefined,
     tuf: Object.fromEntries(TUF_ROLES.map((role) => [role, keyFrom(tuf.map(role))])) as unknown as TufKeys,
   }
+}
+
+function logAttributes(logs: TransparencyLogs): Item[string] {
+  return Object.fromEntries(
+    LOG_KINDS.map((kind) => {
+      const { origin, key, cosigner } = logs[kind]
+      return [kind, present({ origin, key: keyAttributes(key), cosigner: cosigner && keyAttributes(cosigner) })]
+    }),
+  )
+}
+
+function logsFrom(attributes: Attributes): TransparencyLogs {
+  const originFrom = (one: Attributes): LogOrigin => ({
+    origin: one.text("origin"),
+    key: keyFrom(one.map("key")),
+    cosigner: one.has("cosigner") ? keyFrom(one.map("cosigner")) : undefined,
+  })
+  return { signatures: originFrom(attributes.map("signatures")), events: originFrom(attributes.map("events")) }
 }
 
 function issuerAttributes(issuer: Issuer): { readonly [name: string]: Item[string] } {

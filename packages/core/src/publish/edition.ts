@@ -2,6 +2,7 @@ import { base64Decode, hexEncode, utf8 } from "@sealwright/formats/bytes"
 import { canonicalJson } from "@sealwright/formats/canonical-json"
 import { MAX_CRL_BYTES } from "@sealwright/formats/crl"
 import type { JsonObject } from "@sealwright/formats/strict-json"
+import { encodeTrustBundle } from "@sealwright/formats/trust-bundle"
 import type { MetaFile, TargetFile, TufSigned } from "@sealwright/formats/tuf"
 import { encodeMetadata, signedBytes } from "@sealwright/formats/tuf-encode"
 import { ServiceError } from "../errors.ts"
@@ -102,7 +103,7 @@ export async function makeEdition(ports: PublishPorts, epoch: number): Promise<E
   )
   listTargets.set(...addTarget("lists/allow.json", await signDocument(ports, commit, "allow", tuf.lists, plan.allow)))
   const registryTargets = new Map([addTarget("registry/registry.json", utf8(JSON.stringify(plan.registry)))])
-  addTarget("trust-bundle.json", canonicalJson(plan.trustBundle))
+  addTarget("trust-bundle.json", encodeTrustBundle(plan.trustBundle))
 
   const targets = await readTargets(ports.table, plan.tuf.targets)
   immutable.set(`tuf/${targets.version}.targets.json`, { bytes: targets.bytes, headers: OBJECT_HEADERS.metadata })

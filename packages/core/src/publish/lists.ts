@@ -5,8 +5,10 @@ import type {
   RevocationRule,
   Revoked,
 } from "@sealwright/formats/revocation-list"
-import type { Registry, TrustBundle } from "@sealwright/formats/trust-bundle"
-import type { Deployment, Revocation } from "../model.ts"
+import type { BundleLogs, Registry, TrustBundle } from "@sealwright/formats/trust-bundle"
+import { logPolicyText } from "../log/origin.ts"
+import type { Deployment, Revocation, TransparencyLogs } from "../model.ts"
+import type { Digest } from "../ports.ts"
 import { listedNames } from "../revoke/rules.ts"
 import type { Snapshot } from "./snapshot.ts"
 
@@ -128,7 +130,8 @@ export function planRegistry(snapshot: Snapshot): Registry {
   }
 }
 
-export function trustBundleOf(deployment: Deployment): TrustBundle {
+export function trustBundleOf(digest: Digest, deployment: Deployment): TrustBundle {
+  const { log } = deployment
   return {
     organisation: deployment.organisation,
     identityHost: deployment.identityHost,
@@ -136,5 +139,10 @@ export function trustBundleOf(deployment: Deployment): TrustBundle {
     tufUrl: deployment.tufUrl,
     roots: [deployment.root.certificate],
     externalRoots: [],
+    ...(log && { log: bundleLogs(digest, log) }),
   }
+}
+
+export function bundleLogs(digest: Digest, log: TransparencyLogs): BundleLogs {
+  return { signatures: log.signatures.origin, events: log.events.origin, policy: logPolicyText(digest, log) }
 }

@@ -1,7 +1,6 @@
 import { bytesEqual } from "@sealwright/formats/bytes"
-import { canonicalJson } from "@sealwright/formats/canonical-json"
 import { FormatError } from "@sealwright/formats/errors"
-import { parseTrustBundle, trustBundleJson } from "@sealwright/formats/trust-bundle"
+import { encodeTrustBundle, parseTrustBundle, trustBundleJson } from "@sealwright/formats/trust-bundle"
 import { type Certificate, parseCertificate } from "@sealwright/formats/x509"
 import type { AdminPorts } from "../admin/ceremony.ts"
 import { signTargets } from "../admin/tuf-documents.ts"
@@ -99,7 +98,7 @@ async function trustRoots(
   const { timestampRoots = [] } = bundle
   const missing = roots.filter((root) => !timestampRoots.some((known) => bytesEqual(known, root)))
   if (missing.length === 0) return []
-  const next = canonicalJson(trustBundleJson({ ...bundle, timestampRoots: [...timestampRoots, ...missing] }))
+  const next = encodeTrustBundle(trustBundleJson({ ...bundle, timestampRoots: [...timestampRoots, ...missing] }))
   try {
     parseTrustBundle(next)
   } catch (error) {
