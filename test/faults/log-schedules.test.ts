@@ -1,0 +1,30 @@
+import { expect, test } from "vitest"
+import { LOG_MUTANTS } from "./log-mutants.ts"
+import { prepareLogs, runLogSeed } from "./log-scenario.ts"
+
+const SEEDS = Number(process.env.SEALWRIGHT_LOG_SCHEDULES ?? 600)
+
+test(`a log stays one log in ${SEEDS} schedules of four sequencers (R30)`, { timeout: 3_600_000 }, async () => {
+  const prepared = await prepareLogs()
+  const totals = { calls: 0, logged: 0 }
+  for (let seed = 1; seed <= SEEDS; seed++) {
+    const { violations, steps, logged } = await runLogSeed(seed, prepared)
+    expect(violations, `seed ${seed}`).toEqual([])
+    totals.calls += steps
+    totals.logged += logged
+  }
+  process.stdout.write(`log schedules: ${SEEDS}, ${JSON.stringify(totals)}\n`)
+  expect(totals.logged).toBeGreaterThan(10 * SEEDS)
+})
+
+/** A harness that lets a wrong order pass proves nothing: each must be noticed within the seeds. */
+test.each(Object.entries(LOG_MUTANTS))("is noticed: %s", { timeout: 240_000 }, async (name, mutant) => {
+  const prepared = await prepareLogs()
+  for (let seed = 1; seed <= SEEDS; seed++) {
+    const { violations } = await runLogSeed(seed, prepared, { mutant: mutant() })
+    if (violations.length === 0) continue
+    process.stdout.write(`${name}: seed ${seed}: ${violations[0]?.slice(0, 160)}\n`)
+    return
+  }
+  expect.fail(`${SEEDS} seeds passed`)
+})
