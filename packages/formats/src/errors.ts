@@ -28,6 +28,9 @@ export const FORMAT_ERROR_CODES = {
     "the bytes are not the tile or entry bundle that their name says (C2SP tlog-tiles), or a tile is missing",
   LOG_PROOF_MALFORMED: "the text is not a proof of logging (C2SP tlog-proof)",
   LOG_POLICY_MALFORMED: "the text is not a policy of logs and witnesses (C2SP tlog-policy)",
+  ARCHIVE_MALFORMED:
+    "the bytes are not a ustar archive in the one form that is written here: plain files, whole, and nothing else",
+  PATH_REFUSED: "a path could leave its folder, means different files on different systems, or stands twice",
   VERSION_UNKNOWN: "the media type or version is newer than this reader",
 } as const
 
