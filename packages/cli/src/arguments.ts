@@ -63,6 +63,15 @@ export class Arguments {
     return Number(text)
   }
 
+  /** Bytes, or with k, M, G: thousands, millions, thousands of millions. @throws CommandFailure for anything else */
+  bytes(name: string): number | undefined {
+    const text = this.text(name)
+    if (text === undefined) return undefined
+    const found = /^([1-9][0-9]{0,11})([kMG]?)$/.exec(text)
+    if (found === null) throw usage(`--${name} takes a number of bytes such as 4700000000, 650M or 4G`)
+    return Number(found[1]) * { "": 1, k: 1e3, M: 1e6, G: 1e9 }[found[2] as "" | "k" | "M" | "G"]
+  }
+
   /** `90s`, `15m`, `24h`, `7d`; in seconds. @throws CommandFailure for anything else */
   duration(name: string): number | undefined {
     const text = this.text(name)

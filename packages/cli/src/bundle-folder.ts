@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto"
-import { closeSync, constants, fstatSync, lstatSync, openSync, readdirSync, readSync, rmSync } from "node:fs"
+import { closeSync, constants, fstatSync, lstatSync, mkdirSync, openSync, readdirSync, readSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import { base64Decode, bytesEqual, utf8 } from "@sealwright/formats/bytes"
 import { pemEncode } from "@sealwright/formats/pem"
@@ -61,10 +61,12 @@ const TIMESTAMP = "tuf/timestamp.json"
 /**
  * Brings a folder to a verified set of trust data: new files first, the timestamp last, then what nothing names any more is removed. A cut at any
  * moment leaves the old set or the new one whole.
+ * @param kept paths that stay although nothing names them, for clients that are in the middle of the set before
  */
 export function writeTrustData(
   folder: string,
   files: ReadonlyMap<string, Uint8Array>,
+  kept: ReadonlySet<string> = new Set(),
 ): { readonly written: number; readonly bytes: number } {
   const read = folderReader(folder)
   let written = 0
@@ -80,8 +82,22 @@ export function writeTrustData(
   const timestamp = files.get(TIMESTAMP)
   if (timestamp !== undefined) write(TIMESTAMP, timestamp)
   for (const path of listFiles(folder, "tuf"))
-    if (!files.has(path) && !path.endsWith(".root.json")) rmSync(join(folder, path), { force: true })
+    if (!files.has(path) && !kept.has(path) && !path.endsWith(".root.json")) rmSync(join(folder, path), { force: true })
   return { written, bytes: total }
+}
+
+/** Where certificates say that CRLs are: a web server over the folder answers `http://<CRL host>/crl/<issuer key id>.crl`. */
+export function writeCrls(folder: string, crls: ReadonlyMap<string, Uint8Array>): void {
+  mkdirSync(join(folder, "crl"), { recursive: true })
+  const read = folderReader(folder)
+  const kept = new Set<string>()
+  for (const [issuerKeyId, bytes] of crls) {
+    const path = `crl/${issuerKeyId}.crl`
+    kept.add(path)
+    const standing = read(path, bytes.length)
+    if (standing === undefined || Buffer.compare(standing, bytes) !== 0) writeFileWhole(join(folder, path), bytes)
+  }
+  for (const path of listFiles(folder, "crl")) if (!kept.has(path)) rmSync(join(folder, path), { force: true })
 }
 
 function listFiles(folder: string, below: string): string[] {

@@ -2,10 +2,10 @@ import { utf8 } from "@sealwright/formats/bytes"
 import { BUNDLE_MARKER, BUNDLE_TYPE, type OpenedBundle, openBundle } from "@sealwright/verifier/bundle"
 import { runSync } from "@sealwright/verifier/node-crypto"
 import type { BundleFloors } from "@sealwright/verifier/state"
+import type { Fetcher } from "./bundles/fetcher.ts"
 import { CommandFailure, EXIT } from "./exit.ts"
+import { readFileLimited } from "./files.ts"
 
-const TIMEOUT_MS = 60_000
-const ATTEMPTS = 3
 const MAX_FILES = 20_000
 
 /** What a publisher serves, verified. */
@@ -13,7 +13,10 @@ export interface FetchedTrust {
   readonly bundle: OpenedBundle
   /** every file that verifying read, by its path in a bundle */
   readonly files: ReadonlyMap<string, Uint8Array>
+  /** bodies received */
   readonly bytesFetched: number
+  /** what the same files would have been, all fetched anew */
+  readonly bytesOfFullCopy: number
 }
 
 class NotFetched extends Error {
@@ -39,11 +42,11 @@ export async function fetchTrust(
   now: Date,
   floors: BundleFloors | undefined,
   atHand: (path: string, maxBytes: number) => Uint8Array | undefined,
+  fetcher: Fetcher,
 ): Promise<FetchedTrust> {
   const files = new Map<string, Uint8Array | undefined>([
     [BUNDLE_MARKER, utf8(JSON.stringify({ mediaType: BUNDLE_TYPE }))],
   ])
-  let bytesFetched = 0
   const read = (path: string, maxBytes: number): Uint8Array | undefined => {
     if (files.has(path)) return files.get(path)
     const kept = isMutable(path) ? undefined : atHand(path, maxBytes)
@@ -65,12 +68,11 @@ export async function fetchTrust(
       const present = [...files].filter(
         (entry): entry is [string, Uint8Array] => entry[1] !== undefined && entry[0] !== BUNDLE_MARKER,
       )
-      return { bundle, files: new Map(present), bytesFetched }
+      const bytesOfFullCopy = present.reduce((sum, [, bytes]) => sum + bytes.length, 0)
+      return { bundle, files: new Map(present), bytesFetched: fetcher.bytesFetched, bytesOfFullCopy }
     } catch (error) {
       if (!(error instanceof NotFetched)) throw error
-      const bytes = await fetchFile(trustUrl, error.path, error.maxBytes)
-      bytesFetched += bytes?.length ?? 0
-      files.set(error.path, bytes)
+      files.set(error.path, await fetchFile(fetcher, trustUrl, error.path, error.maxBytes))
     }
   }
   throw new CommandFailure(EXIT.unavailable, "TOO_MANY_FILES", `${trustUrl} wants more than ${MAX_FILES} files`)
@@ -81,40 +83,17 @@ function isMutable(path: string): boolean {
   return path === "tuf/timestamp.json" || path.endsWith(".root.json")
 }
 
-async function fetchFile(trustUrl: string, path: string, maxBytes: number): Promise<Uint8Array | undefined> {
+/** Targets stand under their digest, so they are fetched as known files; the timestamp is a head; other metadata is named by version. */
+async function fetchFile(
+  fetcher: Fetcher,
+  trustUrl: string,
+  path: string,
+  maxBytes: number,
+): Promise<Uint8Array | undefined> {
   const url = `${trustUrl.replace(/\/$/, "")}/${path.replace(/^tuf\//, "")}`
-  let last: unknown
-  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-    try {
-      const response = await fetch(url, { redirect: "error", signal: AbortSignal.timeout(TIMEOUT_MS) })
-      if (response.status === 404) {
-        await response.body?.cancel()
-        return undefined
-      }
-      if (response.status === 200) return await readBody(response, maxBytes)
-      await response.body?.cancel()
-      last = new Error(`HTTP ${response.status}`)
-    } catch (error) {
-      if (error instanceof CommandFailure) throw error
-      last = error
-    }
-  }
-  throw new CommandFailure(
-    EXIT.unavailable,
-    "UNREACHABLE",
-    `${url}: ${last instanceof Error ? last.message : "no answer"}`,
-    "Check the address and the network; nothing was changed.",
-  )
-}
-
-async function readBody(response: Response, maxBytes: number): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = []
-  let length = 0
-  for await (const chunk of response.body ?? []) {
-    length += chunk.length
-    if (length > maxBytes)
-      throw new CommandFailure(EXIT.rejected, "FILE_TOO_LARGE", `${response.url} is longer than ${maxBytes} bytes`)
-    chunks.push(chunk)
-  }
-  return new Uint8Array(Buffer.concat(chunks))
+  if (path === "tuf/timestamp.json") return await fetcher.head(url, maxBytes)
+  const sha256 = /^tuf\/targets\/(?:[^/]+\/)*([0-9a-f]{64})\.[^/]+$/.exec(path)?.[1]
+  if (sha256 === undefined) return await fetcher.file(url, maxBytes)
+  const file = await fetcher.known(url, { sha256, maxBytes })
+  return file === undefined ? undefined : readFileLimited(file, maxBytes)
 }

@@ -15,12 +15,24 @@ import { CommandFailure, EXIT } from "./exit.ts"
 
 /** Replaces a file whole or not at all: written beside it, flushed, renamed over it. */
 export function writeFileWhole(path: string, bytes: Uint8Array, mode = 0o644): void {
+  writeChunksWhole(path, [bytes], mode)
+}
+
+/**
+ * The same for what does not fit into memory. What `chunks` throws leaves nothing behind.
+ * @returns bytes written
+ */
+export function writeChunksWhole(path: string, chunks: Iterable<Uint8Array>, mode = 0o644): number {
   const target = resolve(path)
   mkdirSync(dirname(target), { recursive: true })
   const beside = `${target}.${randomBytes(6).toString("hex")}.new`
   const file = openSync(beside, "wx", mode)
+  let written = 0
   try {
-    for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at)
+    for (const bytes of chunks) {
+      for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at)
+      written += bytes.length
+    }
     fsyncSync(file)
   } catch (error) {
     closeSync(file)
@@ -29,6 +41,7 @@ export function writeFileWhole(path: string, bytes: Uint8Array, mode = 0o644): v
   }
   closeSync(file)
   renameSync(beside, target)
+  return written
 }
 
 /** @throws CommandFailure USAGE when there is no such file or it is larger than `maxBytes` */

@@ -158,8 +158,20 @@ const COMMANDS: { readonly [name: string]: { readonly summary: string; readonly 
     summary: "write a bundle for an offline site",
     load: async () => (await import("./commands/export.ts")).exportBundle,
   },
+  "bundle pack": {
+    summary: "pack a bundle's folder into archives or an OCI layout",
+    load: async () => (await import("./commands/bundle.ts")).bundlePack,
+  },
+  "bundle unpack": {
+    summary: "unpack a bundle, verified, into a folder",
+    load: async () => (await import("./commands/bundle.ts")).bundleUnpack,
+  },
+  "bundle check": {
+    summary: "check a bundle without unpacking it",
+    load: async () => (await import("./commands/bundle.ts")).bundleCheck,
+  },
   mirror: {
-    summary: "bring a bundle's trust data up to date",
+    summary: "bring a bundle up to date",
     load: async () => (await import("./commands/mirror.ts")).mirror,
   },
   verify: {

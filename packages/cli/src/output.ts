@@ -14,6 +14,13 @@ export function note(text: string): void {
   writeAll(2, `${text}\n`)
 }
 
+/** What a bundle without a demanded signature rests on. */
+export function noteUnsigned(): void {
+  note(
+    "sealwright: no --bundle-key: TUF and the signatures of artifacts are checked; policy and trust store in the bundle are signed by nobody",
+  )
+}
+
 function writeAll(descriptor: 1 | 2, text: string): void {
   const bytes = Buffer.from(text)
   let at = 0

@@ -7,12 +7,21 @@ import type { JsonObject } from "@sealwright/formats/strict-json"
 import { allRoots } from "@sealwright/formats/trust-bundle"
 import { holds } from "@sealwright/verifier/trust-policy"
 import { type Arguments, type Command, SERVICE_OPTIONS } from "../arguments.ts"
-import { type NotationTree, parseNotationTree, writeNotationTree } from "../bundle-folder.ts"
+import { folderReader, type NotationTree, parseNotationTree, writeNotationTree } from "../bundle-folder.ts"
+import { signFolder } from "../bundles/add-signature.ts"
+import { Fetcher } from "../bundles/fetcher.ts"
+import { indexOfFolder, writeIndex } from "../bundles/folder.ts"
+import { verifyTrust } from "../bundles/open-any.ts"
+import { besideOf, linkFiles, replaceFolder, targetFolder } from "../bundles/replace.ts"
+import { crlReader, isFolder, stageTrust, stampOf } from "../bundles/update.ts"
 import { openClient, type ServiceClient } from "../client.ts"
 import { EXIT, usage } from "../exit.ts"
 import { writeFileWhole } from "../files.ts"
+import { KEY_HELP } from "../key-options.ts"
+import { coded } from "../keys.ts"
 import { note, print } from "../output.ts"
-import { crlReader, updateTrustData } from "./mirror.ts"
+import { PACK_OPTIONS, packedLines, packedView, packFolder, packOptions, withWorkFolder } from "./bundle.ts"
+import { openTrust } from "./mirror.ts"
 
 const deploymentShape = openObject({ deployment: openObject({ tufUrl: string(2048), identityHost: string(253) }) })
 const signatureShape = openObject({
@@ -25,18 +34,25 @@ export const exportBundle: Command = {
   name: "export",
   summary: "write a bundle for an offline site",
   help: `
-Usage: sealwright export BUNDLE --root tuf-root.json [--digest DIGEST]... [--signature ID]... [--from URL]
+Usage: sealwright export BUNDLE --root tuf-root.json [--digest DIGEST]... [--signature ID]... [--from URL] [--key KEY]
+       sealwright export FILE.tar --format tar --root tuf-root.json [--split SIZE] [--key KEY] …
+       sealwright export FOLDER --format oci --root tuf-root.json [--key KEY] …
 
 Writes a folder with everything that a site without network needs: TUF metadata, lists and CRLs (verified from the pinned root on), a trust policy and
 trust store for \`sealwright verify\`, notation's policy, trust store and CRL cache, and the envelopes of the artifacts named.
-Running it again brings the folder up to date. --from names another address of the published TUF repository than the deployment's own.
+Running it again brings the folder up to date, in one step. --format tar makes an archive of it, or with --split several (650M, 4G or bytes), and --format oci an OCI
+image layout; \`sealwright bundle unpack\` takes both. --from names another address of the published TUF repository than the deployment's own.
+--key signs the index, which covers every file: who gets the bundle can demand that with --bundle-key.
+${KEY_HELP}
 
-Example:
+Examples:
   sealwright export ./bundle --root tuf-root.json \\
     --digest sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+  sealwright export bundle.tar --format tar --root tuf-root.json --split 650M --key local:bundles
 `,
   options: {
     ...SERVICE_OPTIONS,
+    ...PACK_OPTIONS,
     root: { type: "string" },
     from: { type: "string" },
     digest: { type: "string", multiple: true },
@@ -45,27 +61,61 @@ Example:
     "no-state": { type: "boolean" },
   },
   positionals: { min: 1, max: 1 },
-  run: async (args) => {
-    const folder = resolve(args.positionals[0] ?? "")
-    const client = openClient(args)
-    const { deployment } = deploymentShape(await client.get("/v1/deployment"), "answer")
-    const fetched = await updateTrustData(folder, args, args.text("from") ?? deployment.tufUrl)
-    const treeBytes = utf8(JSON.stringify(await client.get("/v1/trees/notation")))
-    const tree = parseNotationTree(treeBytes)
-    const { trustBundle, newRoots } = fetched.bundle
-    writeNotationTree(folder, treeBytes, crlReader(fetched), newRoots)
-    const roots = allRoots(trustBundle).filter((root) => !holds(newRoots, root))
-    writePolicy(folder, tree, deployment.identityHost, roots, trustBundle.timestampRoots ?? [])
-    const signatures = await writeSignatures(folder, client, args)
-    const epoch = fetched.bundle.freshness.find(({ part }) => part === "lists/revocations.json")?.version
-    print(args.flag("json"), { bundle: folder, epoch, signatures, bytesFetched: fetched.bytesFetched }, () => [
-      `${folder}: publication ${epoch}, ${signatures.length} signature(s)`,
-      `  read and keep elsewhere, once: ${folder}/policy`,
-      `  verify with  sealwright verify SUBJECT --reference … --policy … --bundle ${args.positionals[0]} --root ${args.required("root")}`,
-      `  or notation  XDG_CONFIG_HOME=${folder}/notation/config XDG_CACHE_HOME=${folder}/notation/cache notation verify …`,
-    ])
-    return EXIT.done
-  },
+  run: (args) =>
+    coded(async () => {
+      const to = resolve(args.positionals[0] ?? "")
+      const format = args.text("format") ?? "folder"
+      const packing = format === "folder" ? undefined : packOptions(args)
+      if (packing === undefined && args.text("split") !== undefined) throw usage("--split goes with --format tar")
+      const { trust, remember } = openTrust(args)
+      const client = openClient(args)
+      const { deployment } = deploymentShape(await client.get("/v1/deployment"), "answer")
+      const fetcher = new Fetcher(besideOf(to, "partial"))
+      const build = async (staging: string) => {
+        const from = args.text("from") ?? deployment.tufUrl
+        const fetched = await stageTrust(staging, from, trust, fetcher, false)
+        const treeBytes = utf8(JSON.stringify(await client.get("/v1/trees/notation")))
+        const tree = parseNotationTree(treeBytes)
+        const { trustBundle, newRoots } = fetched.bundle
+        writeNotationTree(staging, treeBytes, crlReader(fetched), newRoots)
+        const roots = allRoots(trustBundle).filter((root) => !holds(newRoots, root))
+        writePolicy(staging, tree, deployment.identityHost, roots, trustBundle.timestampRoots ?? [])
+        const signatures = await writeSignatures(staging, client, args)
+        writeIndex(staging, indexOfFolder(staging, stampOf(fetched.bundle)))
+        await signFolder(args, staging)
+        verifyTrust(folderReader(staging), trust)
+        return { fetched, signatures }
+      }
+      const made =
+        packing === undefined
+          ? await replaceFolder(targetFolder(to), async (staging) => {
+              if (isFolder(to)) linkFiles(to, staging)
+              return { ...(await build(staging)), packed: undefined }
+            })
+          : await withWorkFolder(to, async (work) => ({
+              ...(await build(work)),
+              packed: await packFolder(work, to, packing),
+            }))
+      fetcher.forget()
+      const { bundle, bytesFetched, bytesOfFullCopy } = made.fetched
+      remember(bundle)
+      const { packed, signatures } = made
+      const { epoch } = stampOf(bundle)
+      const json = { bundle: to, epoch, signatures: signatures, bytesFetched, bytesOfFullCopy }
+      print(args.flag("json"), { ...json, ...(packed && { packed: packedView(packed) }) }, () => [
+        `${to}: publication ${epoch}, ${signatures.length} signature(s)`,
+        ...(packed === undefined ? folderLines(args, to) : packedLines(packed)),
+      ])
+      return EXIT.done
+    }),
+}
+
+function folderLines(args: Arguments, folder: string): readonly string[] {
+  return [
+    `  read and keep elsewhere, once: ${folder}/policy`,
+    `  verify with  sealwright verify SUBJECT --reference … --policy … --bundle ${args.positionals[0]} --root ${args.required("root")}`,
+    `  or notation  XDG_CONFIG_HOME=${folder}/notation/config XDG_CACHE_HOME=${folder}/notation/cache notation verify …`,
+  ]
 }
 
 /**

@@ -1,90 +1,85 @@
-import { createHash } from "node:crypto"
-import { resolve } from "node:path"
 import { formatTime } from "@sealwright/formats/time"
 import type { Arguments, Command } from "../arguments.ts"
-import {
-  folderReader,
-  MAX_TREE_BYTES,
-  NOTATION_TREE,
-  writeMarker,
-  writeNotationTree,
-  writeTrustData,
-} from "../bundle-folder.ts"
-import { EXIT } from "../exit.ts"
-import { type FetchedTrust, fetchTrust } from "../fetch-trust.ts"
+import { Fetcher } from "../bundles/fetcher.ts"
+import { DEFAULT_MAX_BUNDLE_BYTES, type TrustInput } from "../bundles/open-any.ts"
+import { besideOf, targetFolder } from "../bundles/replace.ts"
+import { readBundleKey } from "../bundles/sign-index.ts"
+import { mirrorBundle, mirrorTrust, stampOf } from "../bundles/update.ts"
+import { EXIT, usage } from "../exit.ts"
 import { readFileLimited } from "../files.ts"
-import { note, print } from "../output.ts"
+import { coded } from "../keys.ts"
+import { note, noteUnsigned, print } from "../output.ts"
+import { MAX_ROOT_BYTES, thumbprintOf } from "../root-file.ts"
 import { openState } from "../state-file.ts"
-
-export const MAX_ROOT_BYTES = 512_000
 
 export const mirror: Command = {
   name: "mirror",
-  summary: "bring a bundle's trust data up to date",
+  summary: "bring a bundle up to date",
   help: `
 Usage: sealwright mirror BUNDLE --root tuf-root.json --from URL [--state FILE | --no-state]
+       sealwright mirror BUNDLE --root tuf-root.json --from-bundle URL [--bundle-key PUB.pem]... [--max-bytes SIZE] [--state FILE | --no-state]
 
-Fetches what changed, verifies it from the pinned root on, and only then replaces: a cut leaves the old data whole. Data older than what this machine
-has seen is refused. --from is the published TUF repository, or a plain web server over another bundle's \`tuf\` folder.
+Fetches what changed, verifies it from the pinned root on, and only then replaces the bundle in one step: a cut leaves the old one whole, and the next run
+goes on with what had come. Data older than what this machine has seen is refused. --from is the published TUF repository, or a plain web server over
+another bundle's \`tuf\` folder: trust data and what is made of them. --from-bundle is a web server over a whole bundle: policy, notation's files and
+signatures too, by its index; --bundle-key demands a signature over that.
 
-Example:
+Examples:
   sealwright mirror ./bundle --root tuf-root.json --from https://trust.wabbit-networks.io/tuf
+  sealwright mirror ./bundle --root tuf-root.json --from-bundle http://mirror.example.com/bundle --bundle-key bundles.pem
 `,
   options: {
     root: { type: "string" },
     from: { type: "string" },
+    "from-bundle": { type: "string" },
+    "bundle-key": { type: "string", multiple: true },
+    "max-bytes": { type: "string" },
     state: { type: "string" },
     "no-state": { type: "boolean" },
   },
   positionals: { min: 1, max: 1 },
-  run: async (args) => {
-    const folder = resolve(args.positionals[0] ?? "")
-    const fetched = await updateTrustData(folder, args, args.required("from"))
-    const tree = folderReader(folder)(NOTATION_TREE, MAX_TREE_BYTES)
-    if (tree !== undefined) writeNotationTree(folder, tree, crlReader(fetched), fetched.bundle.newRoots)
-    const list = fetched.bundle.freshness.find(({ part }) => part === "lists/revocations.json")
-    print(
-      args.flag("json"),
-      { bundle: folder, epoch: list?.version, bytesFetched: fetched.bytesFetched, filesWritten: fetched.filesWritten },
-      () => [
-        `${folder}: publication ${list?.version} of ${list?.date === undefined ? "unknown date" : formatTime(list.date)}`,
-        `  ${fetched.bytesFetched} bytes fetched, ${fetched.filesWritten} files written`,
-      ],
-    )
-    return EXIT.done
-  },
+  run: (args) =>
+    coded(async () => {
+      const target = targetFolder(args.positionals[0] ?? "")
+      const { trust, remember } = openTrust(args)
+      const keys = args.texts("bundle-key").map(readBundleKey)
+      const fetcher = new Fetcher(besideOf(target, "partial"))
+      const whole = args.text("from-bundle")
+      if (whole !== undefined && args.text("from") !== undefined)
+        throw usage("--from and --from-bundle exclude each other")
+      if (whole === undefined && keys.length > 0) throw usage("--bundle-key goes with --from-bundle")
+      if (whole !== undefined && keys.length === 0) noteUnsigned()
+      const maxBytes = args.bytes("max-bytes") ?? DEFAULT_MAX_BUNDLE_BYTES
+      const updated =
+        whole === undefined
+          ? await mirrorTrust(target, args.required("from"), trust, fetcher)
+          : await mirrorBundle(target, whole, { ...trust, keys, maxBytes }, fetcher)
+      remember(updated.bundle)
+      const { bytesFetched, bytesOfFullCopy, filesWritten } = updated
+      const { epoch, date } = stampOf(updated.bundle)
+      print(args.flag("json"), { bundle: target, epoch, bytesFetched, bytesOfFullCopy, filesWritten }, () => [
+        `${target}: publication ${epoch} of ${formatTime(date)}`,
+        `  ${bytesFetched} bytes fetched, where a full copy has ${bytesOfFullCopy}; ${filesWritten} files written`,
+      ])
+      return EXIT.done
+    }),
 }
 
-/** Lower-case hex SHA-256 of a certificate, as people compare it. */
-export function thumbprintOf(certificate: Uint8Array): string {
-  return createHash("sha256").update(certificate).digest("hex")
-}
-
-/** Fetches, verifies, replaces and remembers, in this order. */
-export async function updateTrustData(
-  folder: string,
-  args: Arguments,
-  from: string,
-): Promise<FetchedTrust & { readonly filesWritten: number }> {
+/** What trust data are verified with, and how what was seen is kept afterwards. */
+export function openTrust(args: Arguments): {
+  readonly trust: TrustInput
+  readonly remember: (bundle: Parameters<typeof stampOf>[0]) => void
+} {
   const pinnedRoot = readFileLimited(args.required("root"), MAX_ROOT_BYTES)
   const state = openState(args, pinnedRoot)
-  const fetched = await fetchTrust(from, pinnedRoot, new Date(), state.floors, folderReader(folder))
-  writeMarker(folder)
-  const { written } = writeTrustData(folder, fetched.files)
-  state.remember(fetched.bundle.floors)
-  for (const root of fetched.bundle.newRoots)
-    note(
-      `sealwright: root ${thumbprintOf(root)} was added and waits: compare it, then \`sealwright trust accept-root\``,
-    )
-  return { ...fetched, filesWritten: written }
-}
-
-/** CRLs of verified data by target path. */
-export function crlReader(fetched: FetchedTrust): (target: string) => Uint8Array | undefined {
-  return (target) => {
-    const suffix = `.${target.slice("lists/".length)}`
-    for (const [path, bytes] of fetched.files)
-      if (path.startsWith("tuf/targets/lists/") && path.endsWith(suffix)) return bytes
-    return undefined
+  return {
+    trust: { pinnedRoot, now: new Date(), floors: state.floors },
+    remember: (bundle) => {
+      state.remember(bundle.floors)
+      for (const root of bundle.newRoots)
+        note(
+          `sealwright: root ${thumbprintOf(root)} was added and waits: compare it, then \`sealwright trust accept-root\``,
+        )
+    },
   }
 }

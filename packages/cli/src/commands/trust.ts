@@ -9,8 +9,8 @@ import { folderReader } from "../bundle-folder.ts"
 import { CommandFailure, EXIT, usage } from "../exit.ts"
 import { readFileLimited } from "../files.ts"
 import { print, table } from "../output.ts"
+import { MAX_ROOT_BYTES, thumbprintOf } from "../root-file.ts"
 import { openState } from "../state-file.ts"
-import { MAX_ROOT_BYTES, thumbprintOf } from "./mirror.ts"
 
 const OPTIONS = { bundle: { type: "string" }, root: { type: "string" }, state: { type: "string" } } as const
 

@@ -11,12 +11,15 @@ import type { Verdict } from "@sealwright/verifier/verdict"
 import { MAX_SIGNATURES, verify } from "@sealwright/verifier/verify"
 import type { Command } from "../arguments.ts"
 import { folderReader } from "../bundle-folder.ts"
+import { contentReader } from "../bundles/content.ts"
+import { openFolder } from "../bundles/folder.ts"
+import { readBundleKey, requireSignatures } from "../bundles/sign-index.ts"
 import { CommandFailure, EXIT } from "../exit.ts"
 import { readFileIfThere, readFileLimited } from "../files.ts"
 import { note, print } from "../output.ts"
+import { MAX_ROOT_BYTES } from "../root-file.ts"
 import { openState } from "../state-file.ts"
 import { readSubject, signaturesBeside } from "../subject.ts"
-import { MAX_ROOT_BYTES } from "./mirror.ts"
 
 const MAX_ENVELOPE_BYTES = 1024 * 1024
 const STATUS = { accepted: EXIT.done, rejected: EXIT.rejected, inconclusive: EXIT.inconclusive } as const
@@ -26,13 +29,14 @@ export const verifyCommand: Command = {
   summary: "verify an artifact offline",
   help: `
 Usage: sealwright verify SUBJECT --reference registry/repository[:tag] --policy FILE --bundle BUNDLE --root tuf-root.json
-         [--tag TAG] [--signature FILE]... [--max-stale 24h] [--now TIME] [--events]
+         [--bundle-key PUB.pem]... [--tag TAG] [--signature FILE]... [--max-stale 24h] [--now TIME] [--events]
          [--state FILE | --no-state]
 
 Decides from files alone whether an artifact may run; nothing is fetched. SUBJECT is an OCI image layout or a file. Signatures are taken from the
 layout or beside the file, from the bundle, and from --signature. --policy and --root are the deployer's own,
 kept where no carrier of bundles writes: whoever could swap them could have anything accepted. The policy is the Notary v2 JSON or notation's
-trustpolicy.json; an exported bundle has one to start from, to be read and kept. Exit status: 0 accepted, 1 rejected, 3 inconclusive; only 0 lets it run.
+trustpolicy.json; an exported bundle has one to start from, to be read and kept. --bundle-key demands a signature over the bundle's index, and takes
+from the bundle what the index says alone. Exit status: 0 accepted, 1 rejected, 3 inconclusive; only 0 lets it run.
 
 Examples:
   sealwright verify ./image --reference registry.wabbit-networks.io/net-monitor:v1 \\
@@ -44,6 +48,7 @@ Examples:
     reference: { type: "string" },
     bundle: { type: "string" },
     root: { type: "string" },
+    "bundle-key": { type: "string", multiple: true },
     policy: { type: "string" },
     tag: { type: "string" },
     signature: { type: "string", multiple: true },
@@ -62,15 +67,16 @@ Examples:
     const policy = readPolicy(args.required("policy"), reference)
     const subject = readSubject(args.positionals[0] ?? "", args.text("tag"))
     const { digest } = subject.descriptor
+    const read = bundleReader(folder, args.texts("bundle-key"))
     const envelopes = [
       ...signaturesBeside(subject),
       ...args.texts("signature").map((path) => readFileLimited(path, MAX_ENVELOPE_BYTES)),
-      ...bundledSignatures(folder, digest),
+      ...bundledSignatures(folder, read, digest),
     ]
     const state = openState(args, pinnedRoot)
     const trusted = runSync(
       openBundle({
-        read: folderReader(folder),
+        read,
         pinnedRoot,
         now,
         maxStaleSec: args.duration("max-stale") ?? policy.maxStaleSec,
@@ -129,7 +135,17 @@ function readStore(folder: string): Uint8Array[] | undefined {
   return names.sort().map((name) => readFileLimited(join(folder, name), MAX_POLICY_BYTES))
 }
 
-function bundledSignatures(folder: string, digest: string): Uint8Array[] {
+type ReadBundle = (path: string, maxBytes: number) => Uint8Array | undefined
+
+/** Where the deployer demands signatures over the index, nothing that it does not list is read, and no other bytes. */
+function bundleReader(folder: string, keyFiles: readonly string[]): ReadBundle {
+  if (keyFiles.length === 0) return folderReader(folder)
+  const content = openFolder(folder, false)
+  requireSignatures(content, keyFiles.map(readBundleKey))
+  return contentReader(content)
+}
+
+function bundledSignatures(folder: string, read: ReadBundle, digest: string): Uint8Array[] {
   const { algorithm } = parseDigest(digest)
   const below = `signatures/${algorithm}/${digest.slice(algorithm.length + 1)}`
   let names: string[]
@@ -138,7 +154,6 @@ function bundledSignatures(folder: string, digest: string): Uint8Array[] {
   } catch {
     return []
   }
-  const read = folderReader(folder)
   return names
     .sort()
     .slice(0, MAX_SIGNATURES + 1)
