@@ -159,6 +159,16 @@ export interface PartFreshness {
   readonly ageSec?: number
   /** since it was due; 0 before */
   readonly overdueSec: number
+  /** undefined for what counts without any grace */
+  readonly strict?: {
+    /** what a client without grace answers: `TUF_EXPIRED` for a role, `REVOCATION_STALE` for a list whose successor is due */
+    readonly code: VerdictCode
+    /** whether it counts all the same, within `maxStaleSec` */
+    readonly accepted: boolean
+    readonly maxStaleSec: number
+    /** for people; free to change */
+    readonly text: string
+  }
 }
 
 /** One line of a decision log (R34). */

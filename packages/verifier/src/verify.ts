@@ -55,6 +55,10 @@ export function* verify(input: VerifyInput): Step<Verdict> {
   const bundles = outcomes.filter((outcome): outcome is OpenedBundle => outcome.ok)
   const refused = outcomes.filter((outcome): outcome is RefusedBundle => !outcome.ok)
   const checks: Check[] = []
+  const freshness = bundles.flatMap((bundle) =>
+    bundle.freshness.map((part) => partFreshness(part, now, policy.maxStaleSec ?? bundle.maxStaleSec)),
+  )
+  for (const { strict } of freshness) if (strict !== undefined) checks.push(warn("freshness", strict.text))
   const conclude = (code: VerdictCode, weighed: readonly Weighed[] = [], more: readonly Check[] = []): Verdict => {
     const verdict = {
       verdict: verdictOf(code),
@@ -62,7 +66,7 @@ export function* verify(input: VerifyInput): Step<Verdict> {
       artifact: artifact.digest,
       checks: [...checks, ...more],
       signatures: weighed.map(reported),
-      freshness: bundles.flatMap((bundle) => bundle.freshness.map((part) => partFreshness(part, now))),
+      freshness,
     }
     return { ...verdict, events: decisionEvents(verdict, input.reference, now) }
   }
@@ -282,13 +286,28 @@ function reported({ standsFor: _, signerKey: __, signerName: ___, act: ____, ...
   return verdict
 }
 
-function partFreshness({ part, version, date, due }: Freshness, now: Date): PartFreshness {
+function partFreshness(fresh: Freshness, now: Date, maxStaleSec: number): PartFreshness {
+  const { part, version, date, due } = fresh
   const since = (then: Date) => Math.max(0, Math.floor((now.getTime() - then.getTime()) / 1000))
-  return {
+  const known = {
     part,
     version,
     ...(date && { date: formatTime(date), ageSec: since(date) }),
     due: formatTime(due),
     overdueSec: since(due),
   }
+  if (now.getTime() < due.getTime()) return known
+  const accepted = !isStale({ freshness: [fresh] }, now, maxStaleSec)
+  const [was, strictly] =
+    date === undefined ? ["expired", "strict TUF refuses it"] : ["was due again", "strictly it is stale"]
+  const counts = `${accepted ? "counts within" : "beyond"} maxStale of ${span(maxStaleSec)}`
+  const text = `${part} ${version} ${was} ${span(known.overdueSec)} ago: ${strictly}; ${counts}`
+  return {
+    ...known,
+    strict: { code: date === undefined ? "TUF_EXPIRED" : "REVOCATION_STALE", accepted, maxStaleSec, text },
+  }
+}
+
+function span(sec: number): string {
+  return sec < 172_800 ? `${Math.round(sec / 360) / 10} h` : `${Math.round(sec / 8640) / 10} d`
 }

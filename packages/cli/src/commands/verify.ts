@@ -176,7 +176,8 @@ function describe(verdict: Verdict): string[] {
       ...signature.checks.map(line),
     ]),
     ...verdict.freshness.map(
-      ({ part, version, date, due }) => `  ${part} ${version}${date === undefined ? "" : ` of ${date}`}, due ${due}`,
+      ({ part, version, date, due, ageSec }) =>
+        `  ${part} ${version}${date === undefined ? "" : ` of ${date} (${ageSec} s old)`}, ${date === undefined ? "expires" : "due"} ${due}`,
     ),
   ]
 }
