@@ -9,7 +9,8 @@ import { readDeployment, readIssuer } from "@sealwright/core/ledger/trust"
 import type { ForeignSignature, OcspResponder } from "@sealwright/core/model"
 import { makeOcspResponders } from "@sealwright/core/ocsp/responder"
 import { makeTimestampAuthority } from "@sealwright/core/timestamp/authority"
-import { hexEncode, utf8Decode } from "@sealwright/formats/bytes"
+import { parseBundleIndex } from "@sealwright/formats/bundle-index"
+import { hexEncode, utf8, utf8Decode } from "@sealwright/formats/bytes"
 import { parseAllowList, parseRevocationList } from "@sealwright/formats/revocation-list"
 import { parseRegistry, parseTrustBundle } from "@sealwright/formats/trust-bundle"
 import { BUNDLE_TYPE } from "@sealwright/verifier/bundle"
@@ -163,6 +164,9 @@ describe("examples of published formats", () => {
     expect(parseRegistry(example("registry.json")).profiles).toHaveLength(2)
     expect(parseNotationTree(example("notation-tree.json")).crls).toHaveLength(2)
     expect(parseState(example("state.json")).list.epoch).toBe(4)
+    // The example is laid out for people; a bundle has it in one line.
+    const index = `${JSON.stringify(JSON.parse(utf8Decode(example("bundle-index.json"))))}\n`
+    expect(parseBundleIndex(utf8(index)).files).toHaveLength(2)
     expect(JSON.parse(utf8Decode(example("bundle.json")))).toEqual({ mediaType: BUNDLE_TYPE })
   })
 
