@@ -248,7 +248,8 @@ describe("a hostile mirror is refused, and the bundle stays as it was (R28)", ()
     { name: "a rolled-back repository", code: "TUF_ROLLBACK", serve: () => serveTuf(first) },
     {
       name: "old lists under new names",
-      code: "TUF_HASH_MISMATCH",
+      // Signatures vary in length: where the old list is the longer one, the limit comes first.
+      code: /^(?:TUF_HASH_MISMATCH|FILE_TOO_LARGE)$/,
       serve: () => {
         third()
         const old = [...first].find(([path]) => path.endsWith("1.lists.json"))?.[1] as Uint8Array
