@@ -30,7 +30,7 @@ describe("the contract of key homes, over a token in memory", async () => {
   keysContract(() => ({
     keys: home,
     maker: home,
-    lacks: ["ml-dsa-65"],
+    lacks: ["ml-dsa-44", "ml-dsa-65"],
     async disable({ keyId }) {
       const { id } = parsePkcs11Uri(keyId)
       for (const attributes of objectsOf(store, CKO.PRIVATE_KEY))
