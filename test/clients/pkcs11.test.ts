@@ -75,7 +75,7 @@ withClients("R1: keys in SoftHSM", ["softhsm", "graphene-pk11", "notation"], (li
     keysContract(() => ({
       keys: home,
       maker: home,
-      lacks: ["ml-dsa-65"],
+      lacks: ["ml-dsa-44", "ml-dsa-65"],
       async disable({ keyId }) {
         const { session, object } = privateKeyOf(cryptoki, "sealwright", keyId)
         cryptoki.C_DestroyObject(session, object)
