@@ -19,6 +19,7 @@ export const FUNCTION_NAMES = [
   "timestamp",
   "relay",
   "batch",
+  "reconcile",
 ] as const
 export type FunctionName = (typeof FUNCTION_NAMES)[number]
 
@@ -58,6 +59,7 @@ export const ROUTES: readonly ApiRoute[] = [
     "/v1/outside-authorities",
     "/v1/publication",
     "/v1/status",
+    "/v1/reconciliation",
     "/v1/trees/notation",
     "/v1/profiles/{profile}/foreign-signatures",
     "/v1/profiles/{profile}/jobs",
@@ -81,6 +83,7 @@ export const ROUTES: readonly ApiRoute[] = [
     "/v1/outside-crls",
   ),
   ...route("publish", "POST", "/v1/publications"),
+  ...route("reconcile", "POST", "/v1/reconciliation/findings/{id}/acknowledgement"),
   TIMESTAMP_ROUTE,
 ]
 

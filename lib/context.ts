@@ -7,6 +7,7 @@ export interface ContextSettings {
   readonly rootSigning: boolean
   readonly wrappedIssuers: boolean
   readonly wrappedTimestamps: boolean
+  readonly trail: boolean
   readonly profiles: readonly string[]
   readonly hosts: readonly string[]
   readonly certificateArn?: string
@@ -63,6 +64,7 @@ export function readContext(read: (name: string) => unknown): ContextSettings {
     rootSigning: flag("rootSigning", false),
     wrappedIssuers: flag("wrappedIssuers", false),
     wrappedTimestamps: flag("wrappedTimestamps", false),
+    trail: flag("trail", false),
     profiles: list("profiles"),
     hosts,
     ...(name !== undefined && { name }),

@@ -19,10 +19,12 @@ import { startCdn } from "./cdn/front.ts"
 import { createDynamoDb, type EmbeddedDynamoDb } from "./dynamodb/server.ts"
 import { AwsError } from "./http/aws-error.ts"
 import { startKms } from "./kms/server.ts"
+import type { TrailEvent } from "./kms/trail.ts"
+import { createEventBus, type EventBus } from "./lambda/event-bus.ts"
 import { createFunctions } from "./lambda/functions.ts"
 import { startInvokeApi } from "./lambda/invoke-api.ts"
 import { createSchedule } from "./lambda/schedule.ts"
-import { ACCOUNT, API_ID, functionRole, type Keys, loadKeys, principalsOf, REGION } from "./people.ts"
+import { ACCOUNT, API_ID, functionRole, type Keys, loadKeys, principalsOf, REGION, roleArn } from "./people.ts"
 import { createS3 } from "./s3/server.ts"
 import { createSigV4Verifier } from "./sigv4.ts"
 
@@ -31,6 +33,7 @@ const BUCKET = "sealwright-published"
 const STACK = "sealwright"
 const TIMESTAMP_POLICY = "1.2.840.113556.1.8000.2554.6102.11502.31703.19761.46538.5871777.6203004"
 const SCHEDULE_SEC = 60
+const RECONCILE_EVERY_SEC = 300
 const RENEW_EVERY_SEC = 86_400
 const TIMEOUT_SEC: Record<FunctionName | typeof OCSP_FUNCTION, number> = {
   sign: 29,
@@ -42,8 +45,19 @@ const TIMEOUT_SEC: Record<FunctionName | typeof OCSP_FUNCTION, number> = {
   timestamp: 29,
   relay: 29,
   batch: 900,
+  reconcile: 60,
   ocsp: 29,
 }
+/** As the stack grants them. */
+const KEY_USERS = [
+  { name: "sign", purposes: ["root", "issuer", "held", "wrapping"] },
+  { name: "batch", purposes: ["root", "issuer", "held", "wrapping"] },
+  { name: "admin", purposes: ["root", "issuer", "tuf-root", "tuf-targets"] },
+  { name: "crl", purposes: ["root", "issuer", "wrapping"] },
+  { name: "publish", purposes: ["tuf-lists", "tuf-registry", "tuf-snapshot", "tuf-timestamp"] },
+  { name: "timestamp", purposes: ["timestamp", "wrapping-timestamp"] },
+  { name: OCSP_FUNCTION, purposes: ["ocsp"] },
+].map(({ name, purposes }) => ({ role: roleArn(functionRole(name)), purposes }))
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 
 export interface LocalServiceOptions {
@@ -64,6 +78,8 @@ export interface LocalServiceOptions {
   readonly settingsOf?: (functionName: string) => Readonly<Record<string, string>>
   /** another runtime interface client than the stand-in's own, by the path of its program */
   readonly runtimeClient?: string
+  /** What becomes of CloudTrail's events on their way: none, one or several deliveries, now or later. Default: one, now */
+  readonly trail?: (event: TrailEvent, deliver: (event: TrailEvent) => void) => void
 }
 
 /** The whole service on this machine (D12): the bundles that CDK deploys, over stand-ins that speak AWS's protocols, on loopback alone. */
@@ -79,6 +95,10 @@ export interface LocalService {
   readonly endpoints: { readonly dynamodb: string; readonly s3: string; readonly kms: string; readonly lambda: string }
   readonly table: string
   readonly bucket: string
+  /** until every event of CloudTrail that is on its way has been delivered */
+  readonly trailDelivered: () => Promise<void>
+  /** delivers an event of CloudTrail that was held up */
+  readonly deliverTrail: (event: TrailEvent) => void
   close(): Promise<void>
 }
 
@@ -100,7 +120,10 @@ export async function startService(options: LocalServiceOptions): Promise<LocalS
   const s3 = createS3({ path: join(folder, "s3.sqlite"), clock, authenticate: authenticator(principals, "s3") })
   const tableServer = await dynamodb.listen()
   const bucketServer = await s3.listen()
+  let bus: EventBus | undefined
+  const deliver = (event: TrailEvent) => bus?.put(event)
   const kms = await startKms({
+    trail: (event) => (options.trail ?? ((one, pass) => pass(one)))(event, deliver),
     dataDir: join(folder, "kms"),
     region: REGION,
     accountId: ACCOUNT,
@@ -123,6 +146,7 @@ export async function startService(options: LocalServiceOptions): Promise<LocalS
       return { name, folder: bundle, environment, timeoutSec, maxConcurrency: 2, runtimeClient: options.runtimeClient }
     }),
   })
+  bus = createEventBus(functions.invoke, "reconcile", (name, failure) => log(`[${name}] ${failure}`))
   const lambda = await startInvokeApi({
     functions,
     region: REGION,
@@ -163,6 +187,7 @@ export async function startService(options: LocalServiceOptions): Promise<LocalS
   const schedule = createSchedule(functions.invoke, (name, failure) => log(`[${name}] ${failure}`))
   if (options.schedule !== false)
     for (const name of ["publish", "batch"]) schedule.every(SCHEDULE_SEC, name, JSON.stringify({ schedule: true }))
+  if (options.schedule !== false) schedule.every(RECONCILE_EVERY_SEC, "reconcile", JSON.stringify({ schedule: true }))
   if (ocsp && options.schedule !== false)
     schedule.every(RENEW_EVERY_SEC, "admin", JSON.stringify({ renew: "ocsp-responders" }))
 
@@ -175,8 +200,11 @@ export async function startService(options: LocalServiceOptions): Promise<LocalS
     endpoints: { dynamodb: tableServer.url, s3: bucketServer.url, kms: kms.url, lambda: lambda.url },
     table: TABLE,
     bucket: BUCKET,
+    trailDelivered: () => bus.idle(),
+    deliverTrail: deliver,
     close: async () => {
       schedule.close()
+      bus.close()
       await api.close()
       await timestamps.close()
       await ocsp?.close()
@@ -212,6 +240,8 @@ function environmentOf(
     SEALWRIGHT_RELAY_FUNCTION: "relay",
     SEALWRIGHT_BATCH_FUNCTION: "batch",
     SEALWRIGHT_BATCH_RATE: "500",
+    SEALWRIGHT_SETTLE_AFTER_SEC: "1800",
+    SEALWRIGHT_KEY_USERS: JSON.stringify(KEY_USERS),
     SEALWRIGHT_WRAPPING: "issuer,timestamp",
     SEALWRIGHT_KEY_POLICY: JSON.stringify({
       Version: "2012-10-17",

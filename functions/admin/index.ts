@@ -20,6 +20,7 @@ import {
 import { addRoot, retireRoot, rotateRoot } from "@sealwright/core/admin/roots"
 import { activateSuccessor, rotateIssuer } from "@sealwright/core/admin/rotation"
 import { ServiceError } from "@sealwright/core/errors"
+import { watchUses } from "@sealwright/core/key-uses"
 import { tufDocuments } from "@sealwright/core/ledger/tuf-documents"
 import type { Deployment } from "@sealwright/core/model"
 import { ROOT_NAME } from "@sealwright/core/names"
@@ -65,20 +66,25 @@ import {
 import { wake } from "../http/wake.ts"
 
 const settings = readSettings(process.env, "table", "stack", "keyPolicy", "publishFunction")
-const table = openDynamoTable(settings.table)
+const store = openDynamoTable(settings.table)
 const invoke = openInvoke()
 const homes = serviceKeys(openKmsKeys(), readTokenSettings(process.env))
 const keySettings = { stack: settings.stack, policy: settings.keyPolicy }
-const ports = {
-  table,
-  clock,
-  random: randomBytes,
-  digest,
-  keys: homes.keys,
-  run: runSync,
-  maker: homes.withMaker(openKmsKeyMaker(keySettings)),
-  wrapper: openKeyWrapper({ ...keySettings, purposes: readWrapping(process.env) }),
-}
+const watch = watchUses(
+  {
+    table: store,
+    clock,
+    random: randomBytes,
+    digest,
+    keys: homes.keys,
+    run: runSync,
+    maker: homes.withMaker(openKmsKeyMaker(keySettings)),
+    wrapper: openKeyWrapper({ ...keySettings, purposes: readWrapping(process.env) }),
+  },
+  "admin",
+)
+const { ports } = watch
+const { table } = ports
 
 const BELOW_ROOT =
   "This profile signs right below the root: its signatures can be revoked one by one, but a thief of the key can only be answered by a new root."
@@ -193,6 +199,15 @@ const viaApi = middy<ApiEvent, Reply>()
 
 /** A schedule renews what lives for weeks, without a person and with no other right than that. */
 export const handler = async (event: unknown, context: Parameters<typeof viaApi>[1]): Promise<unknown> => {
+  watch.begin(context.awsRequestId)
+  try {
+    return await run(event, context)
+  } finally {
+    await watch.end()
+  }
+}
+
+async function run(event: unknown, context: Parameters<typeof viaApi>[1]): Promise<unknown> {
   if (!isRenewal(event)) return await viaApi(event as ApiEvent, context)
   const renewed = await renewOcspResponders(ports, { principal: "schedule", requestId: context.awsRequestId })
   log({ renewed })

@@ -25,7 +25,9 @@ const home = serviceKeys(openKmsAndWrappedKeys(settings.stack, { maxAttempts: 1 
 const wait = async (milliseconds: number) => await pause(milliseconds)
 const paced = pacedKeys({ keys: home.keys, clock, random: randomBytes, pause: wait }, Number(settings.batchRate))
 // The pace shares KMS's quota out, of which wrapped keys use nothing.
-const keys: SigningKeys = { sign: (key, message) => (isWrapped(key) ? home.keys : paced).sign(key, message) }
+const keys: SigningKeys = {
+  sign: (key, message, note) => (isWrapped(key) ? home.keys : paced).sign(key, message, note),
+}
 const ports: WorkPorts = {
   table,
   clock,

@@ -69,6 +69,11 @@ export const revocationSchema = v.strictObject({
   effectiveAt: v.optional(time),
 })
 
+/** What an acknowledged finding turned out to be. */
+export const acknowledgementSchema = v.strictObject({
+  comment: v.pipe(v.string(), v.trim(), v.minLength(1), v.maxLength(500)),
+})
+
 /** @throws ServiceError REQUEST_MALFORMED naming the first member that is wrong, DIGEST_INVALID when that is a digest */
 export function check<const Schema extends v.GenericSchema>(schema: Schema, value: unknown): v.InferOutput<Schema> {
   const result = v.safeParse(schema, value, { abortEarly: true })

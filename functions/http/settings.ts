@@ -1,5 +1,5 @@
 import type { TokenSettings } from "@sealwright/adapters/service-keys"
-import type { WrappedPurpose } from "@sealwright/core/ports"
+import { KEY_PURPOSES, type KeyPurpose, type WrappedPurpose } from "@sealwright/core/ports"
 
 /** What the deployment tells a function through its environment. */
 export interface Settings {
@@ -18,6 +18,8 @@ export interface Settings {
   readonly keyPolicy: string
   /** the only policy of the timestamp authority, dotted */
   readonly timestampPolicy: string
+  /** seconds after which uses of keys are reconciled, in digits */
+  readonly settleAfterSec: string
 }
 
 const VARIABLES = {
@@ -32,6 +34,7 @@ const VARIABLES = {
   batchRate: "SEALWRIGHT_BATCH_RATE",
   keyPolicy: "SEALWRIGHT_KEY_POLICY",
   timestampPolicy: "SEALWRIGHT_TIMESTAMP_POLICY",
+  settleAfterSec: "SEALWRIGHT_SETTLE_AFTER_SEC",
 } as const satisfies Record<keyof Settings, string>
 
 /**
@@ -65,6 +68,24 @@ export function readWrapping(env: { readonly [name: string]: string | undefined 
       const purpose = WRAPPED_PURPOSES.find((known) => known === name)
       if (purpose === undefined) throw new Error(`${WRAPPING_VARIABLE} names something unknown`)
       return purpose
+    }),
+  )
+}
+
+const USERS_VARIABLE = "SEALWRIGHT_KEY_USERS"
+
+/**
+ * Who may use keys of which purpose, as the deployment granted it: `[{"role": ARN, "purposes": […]}, …]`.
+ * @throws Error when the variable is missing or names a purpose that there is not
+ */
+export function readKeyUsers(env: { readonly [name: string]: string | undefined }): Map<string, Set<KeyPurpose>> {
+  const rows = JSON.parse(env[USERS_VARIABLE] ?? "[]") as { readonly role: string; readonly purposes: string[] }[]
+  if (rows.length === 0) throw new Error(`${USERS_VARIABLE} is not set`)
+  return new Map(
+    rows.map(({ role, purposes }) => {
+      const known = KEY_PURPOSES.filter((purpose) => purposes.includes(purpose))
+      if (known.length !== purposes.length) throw new Error(`${USERS_VARIABLE} names something unknown`)
+      return [role, new Set(known)]
     }),
   )
 }

@@ -6,6 +6,7 @@ import { openInvoke } from "@sealwright/adapters/lambda"
 import { clock, digest, randomBytes } from "@sealwright/adapters/platform"
 import { openS3Objects } from "@sealwright/adapters/s3"
 import { isServiceError, ServiceError } from "@sealwright/core/errors"
+import { watchUses } from "@sealwright/core/key-uses"
 import { readHead } from "@sealwright/core/ledger/publication"
 import type { PublishPorts } from "@sealwright/core/publish/edition"
 import { type Expiry, nextExpiries } from "@sealwright/core/publish/expiry"
@@ -25,19 +26,24 @@ const API_PAUSE_MS = 1_000
 
 const settings = readSettings(process.env, "table", "bucket", "crlFunction")
 const invoke = openInvoke()
-const ports: PublishPorts = {
-  table: openDynamoTable(settings.table),
-  objects: openS3Objects(settings.bucket),
-  keys: openKmsKeys(),
-  clock,
-  digest,
-  run: runSync,
-  requestCrl: async (epoch, issuerKeyId) => {
-    const invocation = await invoke(settings.crlFunction, { epoch, issuerKeyId }, "wait")
-    if (invocation.outcome !== "done")
-      throw new ServiceError("SIGNER_UNAVAILABLE", `no CRL of issuer key ${issuerKeyId}`, { cause: invocation.cause })
+const watch = watchUses(
+  {
+    table: openDynamoTable(settings.table),
+    random: randomBytes,
+    objects: openS3Objects(settings.bucket),
+    keys: openKmsKeys(),
+    clock,
+    digest,
+    run: runSync,
+    requestCrl: async (epoch: number, issuerKeyId: string) => {
+      const invocation = await invoke(settings.crlFunction, { epoch, issuerKeyId }, "wait")
+      if (invocation.outcome !== "done")
+        throw new ServiceError("SIGNER_UNAVAILABLE", `no CRL of issuer key ${issuerKeyId}`, { cause: invocation.cause })
+    },
   },
-}
+  "publish",
+)
+const ports: PublishPorts = watch.ports
 
 const viaApi = middy<ApiEvent, Reply>()
   .use(problemResponses({ table: ports.table, clock, random: randomBytes }))
@@ -48,8 +54,12 @@ const viaApi = middy<ApiEvent, Reply>()
 
 /** An API event publishes at once; a wake-up or the schedule publishes when something changed or is due. */
 export const handler = async (event: unknown, context: Parameters<typeof viaApi>[1]): Promise<unknown> => {
-  if (isApiEvent(event)) return await viaApi(event, context)
-  return await drain().catch(tolerateOthers)
+  watch.begin(context.awsRequestId)
+  try {
+    return isApiEvent(event) ? await viaApi(event, context) : await drain().catch(tolerateOthers)
+  } finally {
+    await watch.end()
+  }
 }
 
 /** What came in while an epoch was published goes into the next at once: whoever woke this function for it found it busy. */

@@ -28,12 +28,14 @@ import { tufDocuments } from "@sealwright/core/ledger/tuf-documents"
 import type { Issuer, PendingIssuer, SignatureRecord } from "@sealwright/core/model"
 import { ULID } from "@sealwright/core/names"
 import { readStatus } from "@sealwright/core/publish/status"
+import { readReconciliation } from "@sealwright/core/reconcile/acknowledge"
 import { recordForeign } from "@sealwright/core/records/foreign"
 import { parseDigest } from "@sealwright/formats/oci"
 import { formatTime } from "@sealwright/formats/time"
 import { runSync } from "@sealwright/verifier/node-crypto"
 import { type ApiEvent, bodyOf, callerOf, pathParameter } from "../http/event.ts"
 import { problemResponses } from "../http/problem-responses.ts"
+import { reconciliationView } from "../http/reconciliation-views.ts"
 import { type Reply, reply } from "../http/reply.ts"
 import { bytesOf, check, dateOf, foreignSignatureSchema } from "../http/schemas.ts"
 import { readSettings } from "../http/settings.ts"
@@ -181,6 +183,7 @@ const routes: { readonly [routeKey: string]: Route } = {
       ...(committedAt && { committedAt: formatTime(committedAt) }),
     })
   },
+  "GET /v1/reconciliation": async () => reply(200, reconciliationView(await readReconciliation(table))),
   "GET /v1/status": async () => {
     const status = await readStatus(table, clock())
     if (status === undefined) throw new ServiceError("PRECONDITION_REQUIRED", "nothing is set up yet")

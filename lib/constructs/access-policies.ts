@@ -35,6 +35,7 @@ export class AccessPolicies extends Construct {
     this.admin = this.#policy("Admin", "sets up and keeps issuers and profiles", [
       ...routesOf("admin"),
       ...routesOf("publish"),
+      ...routesOf("reconcile"),
       ...reads,
     ])
     this.timestamps = this.#policy("Timestamps", "asks for timestamps", routesOf("timestamp"))

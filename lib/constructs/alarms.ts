@@ -33,14 +33,19 @@ const OLDEST_JOB_SEC = 3600
 /** Chunks of batch jobs that a moment's trouble sent back within five minutes. */
 const BATCH_FAILURES = 10
 
+/** Minutes are reconciled half an hour after their end, every five minutes. */
+const OLDEST_USE_SEC = 7200
+
+type Ring = Omit<AlarmProps, "evaluationPeriods"> & { evaluationPeriods?: number }
+
 /** The first leaves time to plan, the second to act, the third rings the pager. Ids are a contract: the one of 30 days has none of its own. */
 const RENEWAL_DAYS = { DaysToExpiry90: 90, DaysToExpiry: 30, DaysToExpiry7: 7 } as const
 
 /** A schedule renews these by half of their life; now it has failed for days. */
 const OCSP_RENEWAL_DAYS = 7
 
-/** Publishers wait for each other by design, so a throttled one is no news. */
-const THROTTLED_BY_DESIGN: readonly string[] = ["publish"]
+/** Publishers wait for each other by design, and events of CloudTrail for their turn, so a throttled one is no news. */
+const THROTTLED_BY_DESIGN: readonly string[] = ["publish", "reconcile"]
 
 function functionsOf({ functions, ocsp }: ServiceAlarmsProps): (readonly [string, ServiceFunction])[] {
   const always = FUNCTION_NAMES.map((name) => [name, functions[name]] as const)
@@ -51,7 +56,7 @@ function functionsOf({ functions, ocsp }: ServiceAlarmsProps): (readonly [string
 export class ServiceAlarms extends Construct {
   constructor(scope: Construct, id: string, props: ServiceAlarmsProps) {
     super(scope, id)
-    const ring = (alarmId: string, alarm: Omit<AlarmProps, "evaluationPeriods"> & { evaluationPeriods?: number }) => {
+    const ring = (alarmId: string, alarm: Ring) => {
       const made = new Alarm(this, alarmId, {
         evaluationPeriods: 1,
         treatMissingData: TreatMissingData.NOT_BREACHING,
@@ -131,6 +136,7 @@ export class ServiceAlarms extends Construct {
       threshold: BATCH_FAILURES,
       comparisonOperator: ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
     })
+    this.#ofReconciling(props, ring)
     if (props.ocsp) {
       any(
         "OcspFailures",
@@ -169,5 +175,41 @@ export class ServiceAlarms extends Construct {
       props.api.api.metricServerError({ period: Duration.minutes(5) }),
       "Sealwright: the API answered with a status of 500 or more.",
     )
+  }
+
+  /** The first two ring until someone has acknowledged what was found. */
+  #ofReconciling({ name }: ServiceAlarmsProps, ring: (alarmId: string, alarm: Ring) => void): void {
+    const metric = (metricName: string) =>
+      new Metric({
+        namespace: "Sealwright",
+        metricName,
+        dimensionsMap: { Stack: name },
+        statistic: "Maximum",
+        period: Duration.minutes(5),
+      })
+    const once = {
+      threshold: 1,
+      comparisonOperator: ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+    }
+    ring("UnexplainedKeyUses", {
+      alarmDescription:
+        "Sealwright: a key was used and no act of the service tells why. Treat it as stolen: sealwright reconcile says which.",
+      metric: metric("UnexplainedKeyUses"),
+      ...once,
+    })
+    ring("KeyUsesWithoutEvent", {
+      alarmDescription:
+        "Sealwright: keys were used and CloudTrail does not show it: no trail records management events here, or somebody stopped it.",
+      metric: metric("KeyUsesWithoutEvent"),
+      ...once,
+    })
+    ring("ReconciliationAge", {
+      alarmDescription: "Sealwright: uses of keys were not reconciled for two hours, or nothing reconciles.",
+      metric: metric("ReconciliationAge"),
+      threshold: OLDEST_USE_SEC,
+      comparisonOperator: ComparisonOperator.GREATER_THAN_THRESHOLD,
+      evaluationPeriods: 3,
+      treatMissingData: TreatMissingData.BREACHING,
+    })
   }
 }

@@ -49,6 +49,27 @@ export class LedgerTable extends Construct {
     })
   }
 
+  /** @param patterns partition keys, `*` for any characters */
+  grantLike(grantee: ServiceFunction, patterns: readonly string[], ...actions: readonly TableAction[]): void {
+    grantee.allow(
+      actions.map((action) => `dynamodb:${action}`),
+      [this.table.tableArn],
+      {
+        conditions: {
+          "ForAllValues:StringLike": { "dynamodb:LeadingKeys": patterns },
+          Null: { "dynamodb:LeadingKeys": "false" },
+        },
+      },
+    )
+  }
+
+  /** No writes to these partitions, whatever else is granted. @param patterns partition keys, `*` for any characters */
+  refuseWrites(grantee: ServiceFunction, patterns: readonly string[]): void {
+    grantee.refuse(["dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"], [this.table.tableArn], {
+      "ForAnyValue:StringLike": { "dynamodb:LeadingKeys": patterns },
+    })
+  }
+
   grantQueryIndex(grantee: ServiceFunction): void {
     grantee.allow(["dynamodb:Query"], [`${this.table.tableArn}/index/${INDEX}`])
   }

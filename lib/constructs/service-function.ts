@@ -121,6 +121,17 @@ export class ServiceFunction extends Construct {
     )
     if (because !== undefined) acknowledgeWildcards(this.role, resources, because)
   }
+
+  /** @param conditions as IAM writes them, all must hold */
+  refuse(
+    actions: readonly string[],
+    resources: readonly string[],
+    conditions: Readonly<Record<string, Readonly<Record<string, unknown>>>>,
+  ): void {
+    this.role.addToPrincipalPolicy(
+      new PolicyStatement({ effect: Effect.DENY, actions: [...actions], resources: [...resources], conditions }),
+    )
+  }
 }
 
 function bundle(name: string): AssetCode {

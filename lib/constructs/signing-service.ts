@@ -1,6 +1,4 @@
 import { Duration, Stack } from "aws-cdk-lib"
-import { Rule, RuleTargetInput, Schedule } from "aws-cdk-lib/aws-events"
-import { LambdaFunction as FunctionTarget } from "aws-cdk-lib/aws-events-targets"
 import { Architecture } from "aws-cdk-lib/aws-lambda"
 import type { ITopic } from "aws-cdk-lib/aws-sns"
 import { Construct } from "constructs"
@@ -13,6 +11,8 @@ import type { KeyHome, Pkcs11KeyHome } from "./key-home.ts"
 import { LedgerTable } from "./ledger-table.ts"
 import { LAYER_ROOT, Pkcs11Layer } from "./pkcs11-layer.ts"
 import { Publication, type PublicHost } from "./publication.ts"
+import { Reconciliation } from "./reconciliation.ts"
+import { PUBLISH_TIME, scheduleRuns } from "./schedules.ts"
 import { type HsmAttachment, ServiceFunction, type ServiceFunctionProps } from "./service-function.ts"
 import { SigningKeys, type WrappedPurpose } from "./signing-keys.ts"
 
@@ -44,8 +44,8 @@ export interface SigningServiceProps {
   /** where alarms go. Default: nowhere */
   readonly alarmTopic?: ITopic
   /**
-   * Concurrency set aside so that a flood of signatures can't keep revocations waiting: 11 of the account's.
-   * Default: true; an account with a limit below 111 can't have it.
+   * Concurrency set aside so that a flood of signatures can't keep revocations waiting, nor reconciling take what signing needs: 21 of the account's.
+   * Default: true; an account with a limit below 121 can't have it.
    */
   readonly reserveConcurrency?: boolean
   /** where the private keys of root, issuers and held profiles live; for ever. Default: `awsKms()` */
@@ -59,6 +59,11 @@ export interface SigningServiceProps {
   readonly wrappedIssuers?: boolean
   /** The same for the timestamp authority's key, in the memory of `timestamp` alone. Default: false */
   readonly wrappedTimestamps?: boolean
+  /**
+   * A trail of CloudTrail that records management events in this Region. Default: none, since most accounts have one; without any, reconciling
+   * hears of nothing, and its alarm rings with the first signature (docs/reconciliation.md).
+   */
+  readonly trail?: boolean
 }
 
 /** docs/timestamps.md; the service's own default, held equal by a test. */
@@ -67,10 +72,11 @@ const TIMESTAMP_POLICY = "1.2.840.113556.1.8000.2554.6102.11502.31703.19761.4653
 /** API Gateway waits 30 seconds. */
 const BEHIND_API = Duration.seconds(29)
 const CRL_TIME = Duration.minutes(2)
-const PUBLISH_TIME = Duration.minutes(5)
 const REVOKE_RESERVE = 10
 const BATCH_TIME = Duration.minutes(15)
 const BATCH_RATE = 500
+const RECONCILE_TIME = Duration.minutes(5)
+const RECONCILE_RESERVE = 10
 
 /**
  * The whole service: API, functions with a role each, ledger, bucket, CDN, schedule, alarms and policies for its users.
@@ -116,7 +122,16 @@ export class SigningService extends Construct {
       ocsp: props.ocsp && this.ocsp && { function: this.ocsp, throttle: props.ocsp.throttle },
     })
     this.policies = new AccessPolicies(this, "Policies", this.api, this.ocsp && OCSP_ROUTES)
-    this.#schedule()
+    scheduleRuns(this, this.functions, this.ocsp)
+    new Reconciliation(this, "Reconciliation", {
+      name,
+      functions: this.functions,
+      ocsp: this.ocsp,
+      ledger: this.ledger,
+      rootSigning: home === undefined && (props.rootSigning ?? false),
+      wrapped,
+      trail: props.trail ?? false,
+    })
     new ServiceAlarms(this, "Alarms", {
       name,
       functions: this.functions,
@@ -173,6 +188,14 @@ export class SigningService extends Construct {
         // The next minute's run does what a lost event asked for.
         events: { retryAttempts: 0, maxEventAge: BATCH_TIME },
         hsm,
+      }),
+      reconcile: make("Reconcile", {
+        name: "reconcile",
+        description: "Sealwright: reconciles uses of keys with records",
+        timeout: RECONCILE_TIME,
+        memoryMiB: 1024,
+        // Events wait for their turn; they must not take what signing needs.
+        reservedConcurrency: reserve ? RECONCILE_RESERVE : undefined,
       }),
     }
   }
@@ -262,7 +285,7 @@ export class SigningService extends Construct {
 
   /** Each function knows what it uses, and no more. */
   #configure(name: string, timestampPolicy: string, wrapped: readonly WrappedPurpose[]): void {
-    const { sign, records, revoke, admin, publish, crl, timestamp, relay, batch } = this.functions
+    const { sign, records, revoke, admin, publish, crl, timestamp, relay, batch, reconcile } = this.functions
     const set = (variable: string, value: string, ...functions: readonly ServiceFunction[]) => {
       for (const { function: lambda } of functions) lambda.addEnvironment(variable, value)
     }
@@ -279,10 +302,11 @@ export class SigningService extends Construct {
       timestamp,
       batch,
       relay,
+      reconcile,
       ...ocsp,
     )
     set("SEALWRIGHT_BUCKET", this.publication.bucket.bucketName, records, publish, crl, ...ocsp)
-    set("SEALWRIGHT_STACK", name, sign, admin, publish, crl, timestamp, batch, ...ocsp)
+    set("SEALWRIGHT_STACK", name, sign, admin, publish, crl, timestamp, batch, reconcile, ...ocsp)
     set("SEALWRIGHT_PUBLISH_FUNCTION", publish.function.functionName, revoke, admin)
     set("SEALWRIGHT_CRL_FUNCTION", crl.function.functionName, publish)
     const unwrappers = Object.fromEntries(wrapped.map((kind) => [kind, this.#unwrappers()[kind]]))
@@ -301,42 +325,6 @@ export class SigningService extends Construct {
     const { sign, batch } = this.functions
     sign.function.addEnvironment("SEALWRIGHT_BATCH_FUNCTION", batch.function.functionName)
     batch.function.addEnvironment("SEALWRIGHT_BATCH_RATE", String(rate))
-  }
-
-  /** The safety net under the wake-ups (D14). */
-  #schedule(): void {
-    new Rule(this, "BatchEveryMinute", {
-      description: "Sealwright: goes on with batch jobs",
-      schedule: Schedule.rate(Duration.minutes(1)),
-      targets: [
-        new FunctionTarget(this.functions.batch.function, {
-          event: RuleTargetInput.fromObject({ schedule: true }),
-          retryAttempts: 0,
-          maxEventAge: Duration.minutes(1),
-        }),
-      ],
-    })
-    new Rule(this, "EveryMinute", {
-      description: "Sealwright: publishes what has changed or is due",
-      schedule: Schedule.rate(Duration.minutes(1)),
-      targets: [
-        new FunctionTarget(this.functions.publish.function, {
-          event: RuleTargetInput.fromObject({ schedule: true }),
-          retryAttempts: 0,
-          maxEventAge: PUBLISH_TIME,
-        }),
-      ],
-    })
-    if (this.ocsp)
-      new Rule(this, "EveryDay", {
-        description: "Sealwright: renews the certificates of OCSP responders",
-        schedule: Schedule.rate(Duration.days(1)),
-        targets: [
-          new FunctionTarget(this.functions.admin.function, {
-            event: RuleTargetInput.fromObject({ renew: "ocsp-responders" }),
-          }),
-        ],
-      })
   }
 }
 

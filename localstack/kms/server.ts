@@ -6,6 +6,7 @@ import { KmsError, type KmsErrorCode } from "./errors.ts"
 import { type Input, parseInput } from "./input.ts"
 import { OPERATIONS, type OperationContext, resourceOf } from "./operations.ts"
 import { KmsStore, type SignCall } from "./store.ts"
+import { type TrailEvent, trailEvent } from "./trail.ts"
 
 export interface KmsOptions {
   /** a folder of this emulator alone; ":memory:" keeps nothing */
@@ -22,6 +23,8 @@ export interface KmsOptions {
   readonly onCall?: (call: KmsCall) => void | Promise<void>
   /** Decides like IAM; without it every caller with valid credentials may do everything. */
   readonly authorize?: (question: AccessQuestion) => boolean
+  /** Told what CloudTrail would record of uses of keys, refused ones with their code. */
+  readonly trail?: (event: TrailEvent) => void
 }
 
 export interface KmsCall {
@@ -74,14 +77,27 @@ export async function startKms(options: KmsOptions): Promise<EmbeddedKms> {
       requestId,
       accessKeyId: signedBy.caller.accessKeyId,
     }
+    const record = (errorCode: string | undefined) => {
+      const { now: at, region } = context
+      const keyArn = resourceOf(input, context)
+      const event = trailEvent({ operation, requestId, at, region, caller: signedBy.caller, input, keyArn, errorCode })
+      if (event !== undefined) options.trail?.(event)
+    }
     if (options.authorize?.(question(signedBy.caller, operation, input, context)) === false) {
+      record("AccessDenied")
       throw new KmsError(
         "AccessDeniedException",
         `${signedBy.caller.userArn} is not authorized to perform kms:${operation}.`,
       )
     }
     if (await isCut(operation, "before", requestId)) return "hang-up"
-    const output = await run(input, context)
+    const output = await Promise.resolve()
+      .then(() => run(input, context))
+      .catch((error: unknown) => {
+        record(error instanceof KmsError ? error.code : "KMSInternalException")
+        throw error
+      })
+    record(undefined)
     if (await isCut(operation, "after", requestId)) return "hang-up"
     return reply(200, requestId, output)
   }

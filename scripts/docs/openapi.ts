@@ -18,7 +18,12 @@ import {
   takeoverSchema,
   timestampAuthoritySchema,
 } from "../../functions/http/admin-schemas.ts"
-import { foreignSignatureSchema, revocationSchema, signOrJobSchema } from "../../functions/http/schemas.ts"
+import {
+  acknowledgementSchema,
+  foreignSignatureSchema,
+  revocationSchema,
+  signOrJobSchema,
+} from "../../functions/http/schemas.ts"
 import { type AnyRoute, OCSP_FUNCTION, OCSP_ROUTES, ROUTES } from "../../functions/routes.ts"
 import { ANSWERS, COMPONENTS, ref } from "./responses.ts"
 
@@ -26,6 +31,7 @@ const BODIES: { readonly [routeKey: string]: GenericSchema } = {
   "POST /v1/profiles/{profile}/signatures": signOrJobSchema,
   "POST /v1/profiles/{profile}/foreign-signatures": foreignSignatureSchema,
   "POST /v1/revocations": revocationSchema,
+  "POST /v1/reconciliation/findings/{id}/acknowledgement": acknowledgementSchema,
   "POST /v1/ceremony": ceremonySchema,
   "POST /v1/issuers": issuerSchema,
   "POST /v1/issuers/{issuer}/activation": activationSchema,

@@ -64,7 +64,7 @@ const GROUPS: { readonly [title: string]: { readonly [id: string]: Requirement }
     ),
     R12: met(
       "Every signing activity is recorded for audit, also refusals.",
-      "An audit entry is part of the same transaction as the act; refusals of ours are written with their code. What IAM refuses is in CloudTrail and the API's access log.",
+      "An audit entry is part of the same transaction as the act; refusals of ours are written with their code. What IAM refuses is in CloudTrail and the API's access log. Uses of keys are reconciled with these entries (reconciliation.md).",
     ),
     R13: inPart(
       "Signatures can be pushed to and pulled from any OCI registry as referrers, and from plain files and web servers.",
@@ -136,7 +136,7 @@ const GROUPS: { readonly [title: string]: { readonly [id: string]: Requirement }
     ),
     R29: inPart(
       "A compromised online key has bounded, written-down impact and a rehearsed recovery.",
-      "The impact is written in threat-model.md, and the verifier's recovery from driven-up versions is tested. The service has no command that rotates TUF keys yet.",
+      "The impact is written in threat-model.md, and the verifier's recovery from driven-up versions is tested. A use of a key that no act tells rings (reconciliation.md). The service has no command that rotates TUF keys yet.",
     ),
     R30: later(
       "Signatures are recorded in a transparency log.",

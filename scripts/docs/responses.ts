@@ -211,8 +211,52 @@ export const COMPONENTS = {
       outcome: { enum: ["done", "refused"] },
       code: text,
       requestId: text,
+      uses: {
+        ...texts,
+        description: "ids of the act's uses of keys: of its requests to KMS, which CloudTrail shows too",
+      },
     },
     ["code"],
+  ),
+  KeyFinding: object(
+    {
+      id: { ...text, description: "of the request to KMS; of `missing`: `missing-` and the minute" },
+      kind: {
+        enum: ["unexplained", "wrong-role", "missing"],
+        description:
+          "no act tells this use of a key; who used it has no business with it; acts tell uses that CloudTrail does not show",
+      },
+      at: { ...time, description: "of the use; of `missing`: the minute in which the acts stand" },
+      foundAt: time,
+      keyId: { ...text, description: "ARN" },
+      key: { ...text, description: "absent when the ledger does not know the key" },
+      purpose: text,
+      principal: { ...text, description: "the role's ARN" },
+      sourceIp: text,
+      eventId: { ...text, description: "CloudTrail's own" },
+      leases: { ...whole, description: "of an issuer's key: leases that were open at the time" },
+      voids: { ...whole, description: "their numbers that have no record" },
+      count: { ...whole, description: "of `missing`: how many uses" },
+      uses: { ...texts, description: "of `missing`: ids of the first of them" },
+      acknowledgedAt: time,
+      acknowledgedBy: text,
+      comment: text,
+    },
+    [
+      "keyId",
+      "key",
+      "purpose",
+      "principal",
+      "sourceIp",
+      "eventId",
+      "leases",
+      "voids",
+      "count",
+      "uses",
+      "acknowledgedAt",
+      "acknowledgedBy",
+      "comment",
+    ],
   ),
   Publication: object(
     {
@@ -371,6 +415,19 @@ export const ANSWERS: { readonly [routeKey: string]: Answer } = {
     summary: "Who did and tried what on a day",
     status: { 200: page("entries", ref("AuditEntry")) },
     query: { ...PAGE, day: "UTC, `YYYY-MM-DD`; default today" },
+  },
+  "GET /v1/reconciliation": {
+    summary: "How far uses of keys are reconciled with what is recorded, and what was found and is not acknowledged",
+    status: {
+      200: object({ since: time, through: time, findings: { type: "array", items: ref("KeyFinding") } }, [
+        "since",
+        "through",
+      ]),
+    },
+  },
+  "POST /v1/reconciliation/findings/{id}/acknowledgement": {
+    summary: "Say what a finding turned out to be; a repeat answers what stands",
+    status: { 200: object({ finding: ref("KeyFinding") }) },
   },
   "GET /v1/revocations": { summary: "All revocations", status: { 200: all("revocations", ref("Revocation")) } },
   "GET /v1/revocations/{id}": {

@@ -25,6 +25,7 @@ const LIMITS: Record<FunctionName | typeof OCSP_FUNCTION, number> = {
   timestamp: 300_000,
   relay: 290_000,
   batch: 400_000,
+  reconcile: 360_000,
   ocsp: 500_000,
 }
 

@@ -47,6 +47,7 @@ describe("cdk-nag, rules of AWS Solutions", { timeout: 60_000 }, () => {
     { cdn: "false" },
     { openTimestamps: "5" },
     { ocsp: "5" },
+    { trail: "true", wrappedIssuers: "true", wrappedTimestamps: "true" },
     { profiles: "ci,release-eu", reserveConcurrency: "false" },
     {
       hosts: "trust.example.com",

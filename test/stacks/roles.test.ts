@@ -34,7 +34,7 @@ describe("roles of the functions (D13, M15)", () => {
     const actions = Object.fromEntries(
       [...roles].map(([name, statements]) => [
         name,
-        [...new Set(statements.flatMap(({ Action }) => listOf(Action)))]
+        [...new Set(statements.filter(({ Effect }) => Effect === "Allow").flatMap(({ Action }) => listOf(Action)))]
           .filter((action) => !action.startsWith("logs:"))
           .sort(),
       ]),
@@ -54,6 +54,7 @@ describe("roles of the functions (D13, M15)", () => {
       timestamp: [...table("Query"), "kms:Sign"],
       relay: table("GetItem"),
       batch: [...writeAndDelete, "kms:Sign", wake],
+      reconcile: writeAndDelete,
     })
   })
 

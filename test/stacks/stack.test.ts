@@ -287,6 +287,7 @@ describe("functions", () => {
       timestamp: 29,
       relay: 29,
       batch: 900,
+      reconcile: 300,
     })
   })
 
@@ -309,23 +310,26 @@ describe("functions", () => {
       timestamp: ["STACK", "TABLE", "TIMESTAMP_POLICY"],
       relay: ["TABLE"],
       batch: ["BATCH_RATE", "RELAY_FUNCTION", "STACK", "TABLE", "TIMESTAMP_FUNCTION"],
+      reconcile: ["KEY_USERS", "SETTLE_AFTER_SEC", "STACK", "TABLE"],
     })
   })
 
-  test("revocations keep a reserve, publishers come one at a time; an account without room can do without", () => {
+  test("revocations keep a reserve, publishers come one at a time, events of CloudTrail wait; an account without room can do without", () => {
     const reserves = (from: readonly Resource[]) =>
       ofType("AWS::Lambda::Function", from)
         .filter(({ properties }) => properties.ReservedConcurrentExecutions !== undefined)
         .map(({ id, properties }) => `${functionName(id)} ${properties.ReservedConcurrentExecutions}`)
         .sort()
-    expect(reserves(resources)).toEqual(["publish 1", "revoke 10"])
+    expect(reserves(resources)).toEqual(["publish 1", "reconcile 10", "revoke 10"])
     expect(reserves(resourcesOf(newStack({ reserveConcurrency: "false" })))).toEqual([])
   })
 
   test("publish and batch run every minute, and an event that was lost is not repeated", () => {
-    const rules = ofType("AWS::Events::Rule")
+    const rules = ofType("AWS::Events::Rule").filter(
+      ({ properties }) => properties.ScheduleExpression === "rate(1 minute)",
+    )
     const called = rules.map(({ properties }) => {
-      expect(properties).toMatchObject({ ScheduleExpression: "rate(1 minute)", State: "ENABLED" })
+      expect(properties).toMatchObject({ State: "ENABLED" })
       expect(properties.Targets).toHaveLength(1)
       expect(properties.Targets[0]).toMatchObject({
         Input: '{"schedule":true}',
@@ -391,7 +395,7 @@ describe("alarms", () => {
       })
   })
 
-  test("errors of every function ring, throttles of all but publish, failures of the API", () => {
+  test("errors of every function ring, throttles of all but publish and reconcile, failures of the API", () => {
     const rings = alarms
       .filter(({ Namespace }) => Namespace !== "Sealwright")
       .map(({ MetricName, Dimensions, TreatMissingData }) => {
@@ -402,7 +406,9 @@ describe("alarms", () => {
     expect(rings.sort()).toEqual(
       [
         ...FUNCTION_NAMES.map((name) => `${name} Errors`),
-        ...FUNCTION_NAMES.filter((name) => name !== "publish").map((name) => `${name} Throttles`),
+        ...FUNCTION_NAMES.filter((name) => name !== "publish" && name !== "reconcile").map(
+          (name) => `${name} Throttles`,
+        ),
         "5xx",
       ].sort(),
     )
@@ -469,6 +475,7 @@ describe("policies for people and pipelines (D14)", () => {
       "POST/v1/profiles/*/rotation",
       "POST/v1/profiles/*/suspend",
       "POST/v1/publications",
+      "POST/v1/reconciliation/findings/*/acknowledgement",
       "POST/v1/root/extra",
       "POST/v1/root/retirement",
       "POST/v1/root/rotation",

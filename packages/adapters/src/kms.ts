@@ -28,7 +28,7 @@ const MAX_RAW_BYTES = 4096
 
 export function createKmsKeys(client: KMSClient): SigningKeys {
   return {
-    async sign({ keyId, scheme, spki }, message) {
+    async sign({ keyId, scheme, spki }, message, note) {
       const { kms } = schemeRow(scheme)
       const answer = await client
         .send(
@@ -39,6 +39,7 @@ export function createKmsKeys(client: KMSClient): SigningKeys {
           }),
         )
         .catch(rethrow)
+      if (answer.$metadata.requestId !== undefined) note?.(answer.$metadata.requestId)
       if (answer.Signature === undefined) throw new ServiceError("SIGNER_UNAVAILABLE", "KMS answered no signature")
       return answer.Signature
     },

@@ -52,7 +52,7 @@ export function serviceKeys(
   }
   return {
     keys: {
-      sign: async (key, message) => await (isOnToken(key) ? await home() : kms).sign(key, message),
+      sign: async (key, message, note) => await (isOnToken(key) ? await home() : kms).sign(key, message, note),
     },
     makeEphemeralKey: async (scheme): Promise<EphemeralKey> => await (await home()).makeEphemeralKey(scheme),
     withMaker: (maker) => ({

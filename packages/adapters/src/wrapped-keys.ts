@@ -89,7 +89,7 @@ export function openKmsAndWrappedKeys(stack: string, settings: ClientSettings = 
   const client = new KMSClient(clientOptions(settings))
   const kms = createKmsKeys(client)
   const wrapped = createWrappedKeys(client, stack)
-  return { sign: (key, message) => (isWrapped(key) ? wrapped : kms).sign(key, message) }
+  return { sign: (key, message, note) => (isWrapped(key) ? wrapped : kms).sign(key, message, note) }
 }
 
 export interface KeyWrapperSettings extends KmsKeyMakerSettings {

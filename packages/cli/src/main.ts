@@ -154,6 +154,14 @@ const COMMANDS: { readonly [name: string]: { readonly summary: string; readonly 
     summary: "show where publication stands and what ends when",
     load: async () => (await import("./commands/publish.ts")).status,
   },
+  reconcile: {
+    summary: "show uses of keys that no act explains",
+    load: async () => (await import("./commands/reconcile.ts")).reconcile,
+  },
+  "reconcile acknowledge": {
+    summary: "say what a finding turned out to be",
+    load: async () => (await import("./commands/reconcile.ts")).reconcileAcknowledge,
+  },
   export: {
     summary: "write a bundle for an offline site",
     load: async () => (await import("./commands/export.ts")).exportBundle,

@@ -62,6 +62,11 @@ export const ERROR_CODES = {
     remedy:
       "List the profile's jobs; results are kept for 30 days, and signatures can be looked up by digest for ever.",
   },
+  FINDING_UNKNOWN: {
+    kind: "missing",
+    retry: false,
+    remedy: "List what is open with `sealwright reconcile`; it may have been taken back by evidence that came late.",
+  },
   REVOCATION_UNKNOWN: { kind: "missing", retry: false, remedy: "List revocations to find the id." },
   CERTIFICATE_UNKNOWN: {
     kind: "missing",

@@ -367,6 +367,8 @@ export interface AuditEntry {
   readonly outcome: "done" | "refused"
   readonly code: string | undefined
   readonly requestId: string
+  /** ids of the uses of keys that the act made, as the keys' home notes them */
+  readonly uses: readonly string[]
 }
 
 /** One explicit entry of a profile's allow list (R25). */

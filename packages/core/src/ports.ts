@@ -39,6 +39,12 @@ export interface KeyReference {
   readonly spki: Uint8Array
 }
 
+/**
+ * Told, once a use of a key has succeeded, under which id its home noted the use: for AWS KMS the id of the request, which CloudTrail shows. Homes
+ * that keep no such account tell nothing.
+ */
+export type NoteUse = (use: string) => void
+
 /** Private keys that never leave their home. Adapters: kms.ts (AWS KMS), pkcs11/home.ts, memory-keys.ts (tests). */
 export interface SigningKeys {
   /**
@@ -46,7 +52,7 @@ export interface SigningKeys {
    * @returns ECDSA: DER Ecdsa-Sig-Value (RFC 3279 §2.2.3); RSA-PSS: as long as the modulus; Ed25519: 64 bytes
    * @throws ServiceError SIGNER_UNAVAILABLE (throttled or timed out: retry), KEY_NOT_USABLE (disabled: do not)
    */
-  sign(key: KeyReference, message: Uint8Array): Promise<Uint8Array>
+  sign(key: KeyReference, message: Uint8Array, note?: NoteUse): Promise<Uint8Array>
 }
 
 /** Making keys: setting up only; the roles of the signing path do not have it. */

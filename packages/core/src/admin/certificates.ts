@@ -14,7 +14,7 @@ import {
   timestampAuthorityTbs,
 } from "@sealwright/formats/x509-write"
 import { type Deployment, EXTRA_ALGORITHM, type Issuer, isWrappedIssuer, type Profile } from "../model.ts"
-import type { Digest, KeyReference, RandomBytes, SigningKeys } from "../ports.ts"
+import type { Digest, KeyReference, NoteUse, RandomBytes, SigningKeys } from "../ports.ts"
 import { refuseOutliving } from "./issuer-chain.ts"
 
 export interface CertifyPorts {
@@ -244,7 +244,7 @@ export function leafCertifier(
   issuer: Issuer,
   names: Names,
   profile: Profile["name"],
-): (leaf: Leaf) => Promise<Uint8Array> {
+): (leaf: Leaf, note?: NoteUse) => Promise<Uint8Array> {
   const { scheme } = issuer.key
   const tbsOf = leafTbsWriter({
     scheme,
@@ -255,9 +255,9 @@ export function leafCertifier(
     issuerUrl: identityIssuerUrl(names.identityHost),
     crlUrl: crlUrl(names.crlHost, issuer.issuerKeyId),
   })
-  return async (leaf) => {
+  return async (leaf, note) => {
     refuseOutliving(leaf.notAfter, issuer.notAfter, `a certificate of profile ${profile}`)
     const tbs = tbsOf({ ...leaf, subjectKeyId: keyIdentifier(digest, leaf.spki) })
-    return assembleCertificate(tbs, scheme, await keys.sign(issuer.key, tbs))
+    return assembleCertificate(tbs, scheme, await keys.sign(issuer.key, tbs, note))
   }
 }

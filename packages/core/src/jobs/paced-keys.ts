@@ -33,11 +33,11 @@ export function pacedKeys({ keys, clock, random, pause }: PacePorts, ceiling: nu
   }
 
   return {
-    sign: async (key, message) => {
+    sign: async (key, message, note) => {
       for (let attempt = 0; ; attempt++) {
         await turn()
         try {
-          const signature = await keys.sign(key, message)
+          const signature = await keys.sign(key, message, note)
           budget = Math.min(RETRY_BUDGET, budget + EARNED)
           return signature
         } catch (error) {

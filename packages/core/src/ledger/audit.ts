@@ -14,6 +14,7 @@ export interface Actor {
 /**
  * The write that records an act (R12), for the act's own transaction: both last, or neither.
  * @param refusal why it was refused; left out when it was done
+ * @param uses ids of the uses of keys that the act made (D13)
  */
 export function auditWrite(
   ports: { readonly clock: Clock; readonly random: RandomBytes },
@@ -21,6 +22,7 @@ export function auditWrite(
   action: string,
   target: string,
   refusal?: ErrorCode,
+  uses: readonly string[] = [],
 ): Write {
   const at = ports.clock()
   const entry: AuditEntry = {
@@ -32,6 +34,7 @@ export function auditWrite(
     outcome: refusal === undefined ? "done" : "refused",
     code: refusal,
     requestId: actor.requestId,
+    uses,
   }
   return { put: auditItem(entry) }
 }
@@ -48,6 +51,7 @@ function auditItem(entry: AuditEntry): Item {
       outcome: entry.outcome,
       code: entry.code,
       requestId: entry.requestId,
+      uses: entry.uses.length > 0 ? [...entry.uses] : undefined,
     }),
   }
 }
@@ -73,5 +77,6 @@ function auditFrom(item: Item): AuditEntry {
     outcome: attributes.text("outcome") as AuditEntry["outcome"],
     code: attributes.optionalText("code"),
     requestId: attributes.text("requestId"),
+    uses: attributes.has("uses") ? attributes.texts("uses") : [],
   }
 }

@@ -60,6 +60,18 @@ export const keys = {
   publication: { pk: "publication", sk: "head" },
   epoch: (epoch: number): Key => ({ pk: "epochs", sk: padNumber(epoch) }),
   audit: (day: string, id: string): Key => ({ pk: `audit#${day}`, sk: id }),
+  /** uses of keys by functions whose acts have no audit entry to tell them, and those that came to nothing */
+  keyNote: (day: string, id: string): Key => ({ pk: `key-notes#${day}`, sk: id }),
+  /** a use of a key that CloudTrail tells, under the minute of its time */
+  keyUse: (minute: string, requestId: string): Key => ({ pk: `key-use#${minute}`, sk: requestId }),
+  /** stands until the minute's uses are reconciled */
+  keyUseMinute: (minute: string): Key => ({ pk: "key-use-minutes", sk: minute }),
+  /** up to which minute uses are reconciled, or stand among the minutes above */
+  reconciliation: { pk: "key-reconciliation", sk: "cursor" },
+  /** what a key that the service has or had is for */
+  knownKey: (keyId: string): Key => ({ pk: "key-known", sk: keyId }),
+  keyFinding: (id: string): Key => ({ pk: "key-findings", sk: id }),
+  acknowledgedFinding: (id: string): Key => ({ pk: "key-findings-acknowledged", sk: id }),
   job: (profile: string, id: string): Key => ({ pk: `jobs#${profile}`, sk: id }),
   /** a part of a job's subjects, and later what became of them */
   jobChunk: (id: string, index: number): Key => ({ pk: `job#${id}`, sk: padNumber(index) }),

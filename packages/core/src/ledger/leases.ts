@@ -167,7 +167,7 @@ function leaseItem(lease: Lease): Item {
   }
 }
 
-function leaseFrom(item: Item): Lease {
+export function leaseFrom(item: Item): Lease {
   const attributes = Attributes.of(item)
   const first = attributes.number("first")
   const used = attributes.map("used")

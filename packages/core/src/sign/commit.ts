@@ -33,6 +33,8 @@ export interface CommitResult {
   /** digests to be signed once more, with other numbers */
   readonly again: ReadonlySet<string>
   readonly leaseClosed: boolean
+  /** whether the transaction was applied, and the audit entry with it */
+  readonly committed: boolean
 }
 
 const REQUEST = "request"
@@ -53,7 +55,7 @@ export async function commitSignatures(table: Table, commit: Commit): Promise<Co
   })
   if (!result.committed) return readFailure(table, commit, result.outcomes)
   const settled = commit.records.map((record) => ({ digest: record.subject.digest, signed: record, replayed: false }))
-  return { settled, again: new Set(), leaseClosed: false }
+  return { settled, again: new Set(), leaseClosed: false, committed: true }
 }
 
 async function readFailure(
@@ -73,7 +75,7 @@ async function readFailure(
   const taken = keyed ? failedAt(KEY_AT)?.item : undefined
   if (taken !== undefined) {
     checkSameRequest(taken, commit.requestDigest)
-    if (!commit.batch) return { settled: [await replay(table, taken)], again, leaseClosed }
+    if (!commit.batch) return { settled: [await replay(table, taken)], again, leaseClosed, committed: false }
   }
   for (const [i, { subject }] of commit.records.entries()) {
     const { digest } = subject
@@ -84,7 +86,7 @@ async function readFailure(
     else if (artifact === undefined) again.add(digest)
     else settled.push({ digest, refused: artifactRefusal(digest, artifact) })
   }
-  return { settled, again, leaseClosed }
+  return { settled, again, leaseClosed, committed: false }
 }
 
 function artifactRefusal(digest: string, artifact: Item): ServiceError {

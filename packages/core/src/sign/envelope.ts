@@ -10,7 +10,7 @@ import { leafCertifier } from "../admin/certificates.ts"
 import { ServiceError } from "../errors.ts"
 import { rootsOf } from "../ledger/trust.ts"
 import { type Envelope, envelopeFormat, type KeyMode } from "../model.ts"
-import type { Digest, KeyReference, MakeEphemeralKey, RunStep, SigningKeys } from "../ports.ts"
+import type { Digest, KeyReference, MakeEphemeralKey, NoteUse, RunStep, SigningKeys } from "../ports.ts"
 import type { Grant, Standing } from "./leases.ts"
 import { isStamped, leafStart, planLeafEnd, type SubjectRequest } from "./rules.ts"
 import { type StampPorts, stampSignature } from "./timestamp.ts"
@@ -117,9 +117,9 @@ const LENDERS: Readonly<Record<KeyMode, (ports: EnvelopePorts, standing: Standin
 
 function freshLeaves(ports: EnvelopePorts, standing: Standing): LendLeaf {
   const make = leafMaker(ports, standing)
-  return async ({ lease }, number, signedAt, use) => {
+  return async ({ lease, note }, number, signedAt, use) => {
     const serial = leafSerial(ports.digest("sha256", leafSerialInput(lease.nonce, number)), number)
-    const { leaf, drop } = await make(serial, signedAt)
+    const { leaf, drop } = await make(serial, signedAt, note)
     try {
       return await use(leaf)
     } finally {
@@ -133,10 +133,10 @@ function sharedLeaves(ports: EnvelopePorts, standing: Standing): LendLeaf {
   const make = leafMaker(ports, standing)
   const open = new WeakMap<Grant, { readonly made: Promise<FreshLeaf>; left: number }>()
   return async (grant, _number, signedAt, use) => {
-    const { lease, numbers } = grant
+    const { lease, note, numbers } = grant
     const [first = lease.first] = numbers
     const serial = () => batchSerial(ports.digest("sha256", leafSerialInput(lease.nonce, first)), first, numbers.length)
-    const batch = open.get(grant) ?? { made: make(serial(), signedAt), left: numbers.length }
+    const batch = open.get(grant) ?? { made: make(serial(), signedAt, note), left: numbers.length }
     open.set(grant, batch)
     try {
       return await use((await batch.made).leaf)
@@ -159,18 +159,13 @@ interface FreshLeaf {
 function leafMaker(ports: EnvelopePorts, standing: Standing) {
   const { deployment, issuer, profile } = standing
   const certify = leafCertifier(ports, issuer, deployment, profile.name)
-  return async (serial: Uint8Array, signedAt: Date): Promise<FreshLeaf> => {
+  return async (serial: Uint8Array, signedAt: Date, note: NoteUse): Promise<FreshLeaf> => {
     const key = await ports.makeEphemeralKey(standing.algorithm)
     const drop = () => key.drop()
     try {
       const notBefore = leafStart(profile.timestamp, signedAt)
       const notAfter = planLeafEnd(profile, issuer, signedAt)
-      const certificate = await certify({
-        serial,
-        spki: key.spki,
-        notBefore,
-        notAfter,
-      })
+      const certificate = await certify({ serial, spki: key.spki, notBefore, notAfter }, note)
       checkLeaf(ports, standing, parseCertificate(certificate), key)
       return { leaf: { certificate, serial, notBefore, notAfter, key, sign: (message) => key.sign(message) }, drop }
     } catch (error) {
@@ -187,7 +182,7 @@ function heldLeaf(ports: EnvelopePorts, standing: Standing): LendLeaf {
   const parsed = parseCertificate(certificate)
   checkLeaf(ports, standing, parsed, key)
   const { notBefore, notAfter, serialBytes: serial } = parsed
-  return async (_grant, _number, signedAt, use) => {
+  return async ({ note }, _number, signedAt, use) => {
     if (signedAt.getTime() > notAfter.getTime())
       throw new ServiceError("ISSUER_NOT_ACTIVE", `the certificate of profile ${name} ended ${notAfter.toISOString()}`)
     return await use({
@@ -196,7 +191,7 @@ function heldLeaf(ports: EnvelopePorts, standing: Standing): LendLeaf {
       notBefore,
       notAfter,
       key,
-      sign: (message) => ports.keys.sign(key, message),
+      sign: (message) => ports.keys.sign(key, message, note),
     })
   }
 }

@@ -1,5 +1,6 @@
 import { hexDecode } from "@sealwright/formats/bytes"
 import { ServiceError } from "../errors.ts"
+import { leaveUses, UseLog } from "../key-uses.ts"
 import { auditWrite } from "../ledger/audit.ts"
 import { type Envelope, type ExtraSignature, isWrappedIssuer, type SignatureRecord } from "../model.ts"
 import { ulid } from "../names.ts"
@@ -62,7 +63,7 @@ export type Signer = (request: SignRequest) => Promise<readonly Settled[]>
  * key, artifact's list, log inbox and audit entry in one transaction -> answer. Nothing leaves that is not recorded: a crash
  * before the transaction leaves void numbers, a crash after it leaves a record that a retry with the same key returns.
  * A batch is not atomic: each chunk commits for itself, and a retry with the same key fills the gaps. What a key has recorded whole is answered
- * also when nothing new may be signed any more.
+ * also when nothing new may be signed any more. The uses of keys stand in the audit entry of the transaction; those that came to nothing in a note of their own (D13).
  * @returns one outcome a subject, in the order of the request
  * @throws ServiceError when nothing of the request may be signed, or a chunk could not be finished
  */
@@ -90,11 +91,16 @@ export function createSigner(ports: SignPorts): Signer {
       return undefined
     })
     if (standing === undefined) return inOrder()
+    const uses = new UseLog()
     if (batch && keyHash !== undefined) settle(await earlierSignatures(table, keyHash, request.requestDigest))
     settle(outOfScope(standing, request.subjects))
     const pending = request.subjects.filter(({ digest }) => !outcomes.has(digest))
-    for (let at = 0; at < pending.length; at += SUBJECTS_PER_TRANSACTION)
-      settle(await signChunk(request, pending.slice(at, at + SUBJECTS_PER_TRANSACTION), keyHash, batch))
+    try {
+      for (let at = 0; at < pending.length; at += SUBJECTS_PER_TRANSACTION)
+        settle(await signChunk(request, pending.slice(at, at + SUBJECTS_PER_TRANSACTION), keyHash, batch, uses))
+    } finally {
+      await leaveUses(ports, uses, "sign", request.requestId)
+    }
     return inOrder()
   }
 
@@ -119,6 +125,7 @@ export function createSigner(ports: SignPorts): Signer {
     chunk: readonly SubjectRequest[],
     keyHash: string | undefined,
     batch: boolean,
+    uses: UseLog,
   ): Promise<readonly Settled[]> {
     const settled: Settled[] = []
     let pending = chunk
@@ -127,12 +134,13 @@ export function createSigner(ports: SignPorts): Signer {
       authorizeCaller(standing.profile, request.principal)
       requireFitIssuers(standing)
       for (const subject of pending) authorizeSubject(standing.profile, subject)
-      const grant = await pool.take(standing, pending.length)
+      const grant = await pool.take(standing, pending.length, uses.note)
       if (grant === undefined) continue
       const records = await signAll(request, grant, pending)
       const { requestDigest } = request
       const ids = records.map((record) => record.id).join(" ")
-      const audit = auditWrite(ports, request, "sign", `profile/${request.profile} ${ids}`)
+      const noted = uses.pending()
+      const audit = auditWrite(ports, request, "sign", `profile/${request.profile} ${ids}`, undefined, noted)
       const result = await commitSignatures(table, {
         lease: grant.lease,
         extraLease: grant.extra?.lease,
@@ -142,6 +150,7 @@ export function createSigner(ports: SignPorts): Signer {
         requestDigest,
         batch,
       })
+      if (result.committed) uses.recorded(noted)
       settled.push(...result.settled)
       pending = pending.filter((subject) => result.again.has(subject.digest))
       if (pending.length === 0) return settled
@@ -177,10 +186,10 @@ export function createSigner(ports: SignPorts): Signer {
     const signedAt = wholeSeconds(clock())
     const { profile, issuer } = grant.standing
     const expiresAt = planExpiry(profile, request.expiresAt, signedAt)
-    return Promise.all(
+    return allDone(
       subjects.map(async (subject, i): Promise<SignatureRecord> => {
         const number = grant.numbers[i] as number
-        const [made, extra] = await Promise.all([
+        const [made, extra] = await allDone([
           makeSignature(grant, number, subject, signedAt, expiresAt),
           makeExtra(grant, i, subject, signedAt, expiresAt),
         ])
@@ -208,6 +217,13 @@ export function createSigner(ports: SignPorts): Signer {
     )
   }
 }
+
+/** As `Promise.all`, but nothing is under way any more when it fails: every use of a key has been told by then. */
+async function allDone<const Parts extends readonly Promise<unknown>[]>(parts: Parts): Promise<AllOf<Parts>> {
+  await Promise.allSettled(parts)
+  return (await Promise.all(parts)) as AllOf<Parts>
+}
+type AllOf<Parts extends readonly Promise<unknown>[]> = { -readonly [At in keyof Parts]: Awaited<Parts[At]> }
 
 function requireFitIssuers({ issuer, profile, extra }: Standing): void {
   requireFitIssuer(issuer, profile)

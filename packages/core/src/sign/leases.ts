@@ -10,7 +10,7 @@ import {
   type OutsideAuthority,
   type Profile,
 } from "../model.ts"
-import type { Clock, RandomBytes, Table } from "../ports.ts"
+import type { Clock, NoteUse, RandomBytes, Table } from "../ports.ts"
 import { LEASE_LIFETIME_SEC, nextLeaseSize, outsideAuthorityOf } from "./rules.ts"
 
 /** A lease is left alone this long before its end, so that a record in flight still finds it open. */
@@ -34,6 +34,8 @@ export interface Grant {
   readonly standing: Standing
   readonly lease: Lease
   readonly numbers: readonly number[]
+  /** told of each use of the issuer's or the held key */
+  readonly note: NoteUse
   /** as many numbers of the extra issuer */
   readonly extra?: Grant
 }
@@ -49,7 +51,7 @@ export interface LeasePool {
    * @returns undefined when the profile or its issuer changed between reading it and taking the lease, or the lease ended while it
    * was taken: look afresh
    */
-  take(standing: Standing, count: number): Promise<Grant | undefined>
+  take(standing: Standing, count: number, note: NoteUse): Promise<Grant | undefined>
   forget(profile: string): void
 }
 
@@ -89,20 +91,20 @@ export function createLeasePool(ports: {
     return next
   }
 
-  async function take(of: Standing, count: number): Promise<Grant | undefined> {
+  async function take(of: Standing, count: number, note: NoteUse): Promise<Grant | undefined> {
     const { profile, extra } = of
-    const grant = await takeFrom(profile.name, of, count)
+    const grant = await takeFrom(profile.name, of, count, note)
     if (grant === undefined || extra === undefined) return grant
-    const beside = await takeFrom(extraKey(profile.name), extra, count)
+    const beside = await takeFrom(extraKey(profile.name), extra, count, note)
     return beside && { ...grant, extra: beside }
   }
 
-  async function takeFrom(key: string, of: Standing, count: number): Promise<Grant | undefined> {
+  async function takeFrom(key: string, of: Standing, count: number, note: NoteUse): Promise<Grant | undefined> {
     const { profile, issuer } = of
     const mine = held.get(key)
     if (mine?.lease !== undefined && mine.standing === of) {
       const numbers = handOut(mine, mine.lease, count)
-      if (numbers !== undefined) return { standing: of, lease: mine.lease, numbers }
+      if (numbers !== undefined) return { standing: of, lease: mine.lease, numbers, note }
     }
     const now = clock()
     const previous = mine?.lease && {
@@ -122,7 +124,7 @@ export function createLeasePool(ports: {
     const entry: Held = { standing: of, lease, handedOut: 0 }
     held.set(key, entry)
     const numbers = handOut(entry, lease, count)
-    return numbers && { standing: of, lease, numbers }
+    return numbers && { standing: of, lease, numbers, note }
   }
 
   function handOut(entry: Held, lease: Lease, count: number): readonly number[] | undefined {
