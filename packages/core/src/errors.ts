@@ -295,6 +295,68 @@ export const ERROR_CODES = {
   },
   CONTENTION: { kind: "conflict", retry: true, remedy: "Many writers met at one item: try again in a moment." },
   EPOCH_CONFLICT: { kind: "conflict", retry: true, remedy: "Another publisher moved first: the next run goes on." },
+  TUF_SIGNATURES_PENDING: {
+    kind: "conflict",
+    retry: false,
+    remedy:
+      "Get the file with `sealwright tuf request`, have people sign it with `sealwright tuf sign`, hand it in with `sealwright tuf submit`, then repeat what you asked for.",
+  },
+  TUF_PROPOSAL_STANDS: {
+    kind: "conflict",
+    retry: false,
+    remedy: "Another change of TUF root or targets waits for signatures: complete it, or `sealwright tuf withdraw` it.",
+  },
+  TUF_PROPOSAL_UNKNOWN: {
+    kind: "missing",
+    retry: false,
+    remedy: "No such proposal waits: it was completed, withdrawn or replaced; look at `sealwright tuf show`.",
+  },
+  TUF_PROPOSAL_OVERTAKEN: {
+    kind: "conflict",
+    retry: false,
+    remedy: "Another version of the document was made meanwhile: propose the change again, and have that signed.",
+  },
+  TUF_SIGNATURE_INVALID: {
+    kind: "caller",
+    retry: false,
+    remedy: "A signature does not verify over the proposed document: sign the file again with that key.",
+  },
+  TUF_KEY_NOT_COUNTED: {
+    kind: "caller",
+    retry: false,
+    remedy: "This key signs for none of the documents: `sealwright tuf show FILE` lists those that do.",
+  },
+  TUF_KEY_UNKNOWN: {
+    kind: "missing",
+    retry: false,
+    remedy: "Register the key first: `sealwright tuf key add NAME --public-key FILE`.",
+  },
+  TUF_KEY_UNSUITABLE: {
+    kind: "caller",
+    retry: false,
+    remedy:
+      "Give one public key in PEM that every TUF client reads: ECDSA on P-256 or P-384, RSA of 2048 bits, or Ed25519.",
+  },
+  TUF_KEY_GENERATION_WRONG: {
+    kind: "conflict",
+    retry: false,
+    remedy: "`sealwright tuf show` names each role's next generation: read it and ask again.",
+  },
+  TUF_THRESHOLD_UNREACHABLE: {
+    kind: "caller",
+    retry: false,
+    remedy: "Name at least as many different keys as the threshold asks for.",
+  },
+  TUF_REQUEST_WRONG: {
+    kind: "caller",
+    retry: false,
+    remedy: "The file's documents are not what it says of them: do not sign; get the file anew from the service.",
+  },
+  TUF_TOO_LARGE: {
+    kind: "backend",
+    retry: false,
+    remedy: "A TUF document would be longer than clients read: nothing was published; follow the runbook.",
+  },
   PUBLICATION_MISMATCH: {
     kind: "backend",
     retry: false,

@@ -44,13 +44,35 @@ export interface LogOrigin {
   readonly cosigner: KeyReference | undefined
 }
 
-export interface TufKeys {
-  readonly root: KeyReference
-  readonly targets: KeyReference
-  readonly lists: KeyReference
-  readonly registry: KeyReference
-  readonly snapshot: KeyReference
-  readonly timestamp: KeyReference
+export const TUF_ROLES = ["root", "targets", "lists", "registry", "snapshot", "timestamp"] as const
+export type TufRole = (typeof TUF_ROLES)[number]
+
+/**
+ * The service's own keys of each TUF role, oldest first. Which of them counts, with what threshold, and which keys of people count beside them, the TUF
+ * documents alone say: a key is kept here before the first document names it, and stays when none does any more.
+ */
+export type TufKeys = { readonly [Role in TufRole]: readonly KeyReference[] }
+
+/** A key of a person, for root or targets: the service has its public half alone. */
+export interface TufPersonKey {
+  readonly name: string
+  readonly key: Pick<KeyReference, "scheme" | "spki">
+  readonly registeredAt: Date
+}
+
+/** The next root, the next targets, or both, while signatures of people are missing. */
+export interface TufProposal {
+  /** lower-case hex SHA-256 over what is to be signed */
+  readonly id: string
+  /** the act that wants it, for people */
+  readonly act: string
+  readonly principal: string
+  readonly createdAt: Date
+  /** metadata files with the signatures so far, each one version above the newest when it was proposed */
+  readonly root: Uint8Array | undefined
+  readonly targets: { readonly bytes: Uint8Array; readonly trustBundle: Uint8Array } | undefined
+  /** rises with each signature taken, so that of two submissions at once none is lost */
+  readonly revision: number
 }
 
 /** A CA key and its certificate (D1). The deployment's root is one too; it signs issuers' certificates and its own CRL. */

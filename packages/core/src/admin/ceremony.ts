@@ -13,12 +13,11 @@ import {
   readIssuer,
   rootFor,
 } from "../ledger/trust.ts"
-import { newestTargets, targetsDocumentItem, tufDocumentItem, tufDocuments } from "../ledger/tuf-documents.ts"
+import { targetsDocumentItem, tufDocumentItem } from "../ledger/tuf-documents.ts"
 import { type Deployment, EXTRA_ALGORITHM, type Issuer, type IssuerAlgorithm, type ProfileAlgorithm } from "../model.ts"
 import { ROOT_NAME } from "../names.ts"
 import {
   type Clock,
-  type Item,
   isWrapped,
   type KeyMaker,
   type KeyReference,
@@ -28,11 +27,12 @@ import {
 } from "../ports.ts"
 import { noteChangeNow } from "../publish/changes.ts"
 import { trustBundleOf } from "../publish/lists.ts"
-import { rootMetadata, tufExpiry } from "../publish/tuf.ts"
+import { type FirstKeys, firstRoot, firstTargets, tufExpiry } from "../publish/tuf.ts"
 import { wholeSeconds } from "../sign/rules.ts"
+import { nextRoot, nextTargets, readStanding, type TrustChange, trustWrites } from "../tuf/change.ts"
 import { type CertifyPorts, certifyIssuer, certifyRoot, issuerKeyId, type Names } from "./certificates.ts"
 import { addLogs, firstLogHeads, logHostOf, makeLogs } from "./logs.ts"
-import { signTargets, signTuf } from "./tuf-documents.ts"
+import { signFirst } from "./tuf-documents.ts"
 import { wrappedKey } from "./wrapped.ts"
 
 export interface AdminPorts extends CertifyPorts {
@@ -60,7 +60,7 @@ export const YEAR_MS = 366 * 86_400_000
  * Sets a deployment up, once: root key and certificate, TUF keys, public host names. Safe to repeat: keys are found again by name, and a
  * repeat with the same names answers what stands, adds logs or their cosigners where they are missing, and renews TUF root and targets when that is due;
  * with other names it is refused, because the names are in certificates already.
- * @throws ServiceError ALREADY_EXISTS, SIGNER_UNAVAILABLE
+ * @throws ServiceError ALREADY_EXISTS, SIGNER_UNAVAILABLE; TUF_SIGNATURES_PENDING when logs or the renewal need signatures of people
  */
 export async function holdCeremony(ports: AdminPorts, request: CeremonyRequest, actor: Actor): Promise<Deployment> {
   const standing = await findDeployment(ports.table)
@@ -69,6 +69,14 @@ export async function holdCeremony(ports: AdminPorts, request: CeremonyRequest, 
   const now = wholeSeconds(ports.clock())
   const make = (name: string, purpose: Parameters<KeyMaker["create"]>[1]) =>
     ports.maker.create(name, purpose, "ecdsa-p256-sha256")
+  const tuf: FirstKeys = {
+    root: await make("tuf/root", "tuf-root"),
+    targets: await make("tuf/targets", "tuf-targets"),
+    lists: await make("tuf/lists", "tuf-lists"),
+    registry: await make("tuf/registry", "tuf-registry"),
+    snapshot: await make("tuf/snapshot", "tuf-snapshot"),
+    timestamp: await make("tuf/timestamp", "tuf-timestamp"),
+  }
   const rootKey = await ports.maker.create(ROOT_NAME, "root", request.algorithm)
   const certificate = await certifyRoot(
     ports,
@@ -99,15 +107,15 @@ export async function holdCeremony(ports: AdminPorts, request: CeremonyRequest, 
       new Date(now.getTime() + request.rootYears * YEAR_MS),
     ),
     tuf: {
-      root: await make("tuf/root", "tuf-root"),
-      targets: await make("tuf/targets", "tuf-targets"),
-      lists: await make("tuf/lists", "tuf-lists"),
-      registry: await make("tuf/registry", "tuf-registry"),
-      snapshot: await make("tuf/snapshot", "tuf-snapshot"),
-      timestamp: await make("tuf/timestamp", "tuf-timestamp"),
+      root: [tuf.root],
+      targets: [tuf.targets],
+      lists: [tuf.lists],
+      registry: [tuf.registry],
+      snapshot: [tuf.snapshot],
+      timestamp: [tuf.timestamp],
     },
   }
-  const documents = await signTufDocuments(ports, deployment, now)
+  const documents = await signTufDocuments(ports, deployment, tuf, now)
   const result = await ports.table.transact([
     { put: deploymentItem(deployment), if: { absent: true } },
     { put: firstPublicationHead(), if: { absent: true } },
@@ -120,46 +128,37 @@ export async function holdCeremony(ports: AdminPorts, request: CeremonyRequest, 
 }
 
 /** The first root and targets, signed by their own keys here and nowhere else: the publisher holds neither (D13). */
-async function signTufDocuments(ports: AdminPorts, deployment: Deployment, now: Date) {
-  const { tuf } = deployment
+async function signTufDocuments(ports: AdminPorts, deployment: Deployment, tuf: FirstKeys, now: Date) {
+  const trustBundle = encodeTrustBundle(trustBundleJson(trustBundleOf(ports.digest, deployment)))
   return {
-    root: await signTuf(ports, [tuf.root], rootMetadata(ports.digest, tuf, 1, now)),
-    targets: await signTargets(
-      ports,
-      tuf,
-      encodeTrustBundle(trustBundleJson(trustBundleOf(ports.digest, deployment))),
-      1,
-      now,
-    ),
+    root: await signFirst(ports, tuf.root, firstRoot(ports.digest, tuf, now)),
+    targets: {
+      ...(await signFirst(ports, tuf.targets, firstTargets(ports.digest, tuf, trustBundle, now))),
+      trustBundle,
+    },
   }
 }
 
-/** A repeated ceremony signs root and targets anew, one version up, once less than half of their life remains (R18). */
+/**
+ * A repeated ceremony signs root and targets anew, one version up, once less than half of their life remains (R18). Both together, where both are due, so
+ * that people are asked for their signatures once.
+ */
 async function renewTufDocuments(ports: AdminPorts, deployment: Deployment, actor: Actor): Promise<Deployment> {
   const now = wholeSeconds(ports.clock())
-  const { tuf } = deployment
-  const due = (role: "root" | "targets", expires: Date) =>
-    expires.getTime() - now.getTime() <= (tufExpiry(role, now).getTime() - now.getTime()) / 2
-  const renew = async (role: "root" | "targets", version: number, put: Item) =>
-    await noteChangeNow(ports.table, [
-      { put, if: { absent: true } },
-      auditWrite(ports, actor, `ceremony.renew.${role}`, `tuf/${version}.${role}.json`),
-    ])
-  const root = (await tufDocuments(ports.table, "root")).at(-1)
-  if (root !== undefined && due("root", root.expires)) {
-    const version = root.version + 1
-    const signed = await signTuf(ports, [tuf.root], rootMetadata(ports.digest, tuf, version, now))
-    await renew("root", version, tufDocumentItem("root", signed))
+  const standing = await readStanding(ports.table)
+  const due = (role: "root" | "targets") =>
+    standing[role].expires.getTime() - now.getTime() <= (tufExpiry(role, now).getTime() - now.getTime()) / 2
+  const change: TrustChange = {
+    ...(due("root") && { root: nextRoot(standing, now) }),
+    ...(due("targets") && { targets: nextTargets(ports.digest, standing, standing.targets.trustBundle, now) }),
   }
-  const targets = await newestTargets(ports.table)
-  if (due("targets", targets.expires)) {
-    const version = targets.version + 1
-    await renew(
-      "targets",
-      version,
-      targetsDocumentItem(await signTargets(ports, tuf, targets.trustBundle, version, now)),
-    )
-  }
+  const renewed = [change.root, change.targets?.signed].flatMap((signed) => (signed ? [signed] : []))
+  if (renewed.length === 0) return deployment
+  const writes = await trustWrites(ports, standing, change, "ceremony, renewal of TUF root or targets", actor)
+  const audits = renewed.map(({ type, version }) =>
+    auditWrite(ports, actor, `ceremony.renew.${type}`, `tuf/${version}.${type}.json`),
+  )
+  await noteChangeNow(ports.table, [...writes, ...audits])
   return deployment
 }
 

@@ -1,5 +1,5 @@
 import { bytesEqual } from "@sealwright/formats/bytes"
-import { encodeTrustBundle, parseTrustBundle, trustBundleJson } from "@sealwright/formats/trust-bundle"
+import type { TrustBundle } from "@sealwright/formats/trust-bundle"
 import { ServiceError } from "../errors.ts"
 import { type Actor, auditWrite } from "../ledger/audit.ts"
 import { keys } from "../ledger/keys.ts"
@@ -11,15 +11,14 @@ import {
   pendingIssuerItem,
   readDeployment,
 } from "../ledger/trust.ts"
-import { newestTargets, targetsDocumentItem } from "../ledger/tuf-documents.ts"
-import type { Deployment, Issuer, PendingIssuer } from "../model.ts"
+import type { Issuer, PendingIssuer } from "../model.ts"
 import type { Write } from "../ports.ts"
 import { noteChangeNow } from "../publish/changes.ts"
 import { wholeSeconds } from "../sign/rules.ts"
+import { bundleWrites } from "../tuf/change.ts"
 import { type AdminPorts, type IssuerRequest, newIssuer, refuseRootName } from "./ceremony.ts"
 import { issuerKeyId, requestCertificate } from "./certificates.ts"
 import { checkIssuerChain } from "./issuer-chain.ts"
-import { signTargets } from "./tuf-documents.ts"
 
 const ATTEMPTS = 4
 
@@ -75,7 +74,7 @@ function sameRequest(
  * transaction makes the issuer, removes the request and, for a root that the trust bundle lacks, adds new TUF targets that list it; it joins the
  * open epoch. Safe to repeat with the same chain.
  * @param chain DER, the issuer's certificate first, the self-signed root last
- * @throws ServiceError ISSUER_UNKNOWN, ALREADY_EXISTS for an issuer that has another certificate, CONTENTION, and as `checkIssuerChain` does
+ * @throws ServiceError ISSUER_UNKNOWN, ALREADY_EXISTS for an issuer that has another certificate, CONTENTION, and as `checkIssuerChain` and `bundleWrites` do
  */
 export async function activateIssuer(
   ports: AdminPorts,
@@ -83,7 +82,6 @@ export async function activateIssuer(
   chain: readonly Uint8Array[],
   actor: Actor,
 ): Promise<Issuer> {
-  const deployment = await readDeployment(ports.table)
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     const pending = await findPendingIssuer(ports.table, name)
     if (pending === undefined) return await activatedBefore(ports, name, chain)
@@ -92,7 +90,7 @@ export async function activateIssuer(
     const made = newIssuer(ports, name, pending.key, der, chain.slice(1), pending.createdAt, notAfter)
     const { generation } = pending
     const issuer: Issuer = { ...made, external: true, generation, state: generation === 1 ? "active" : "standby" }
-    const trusting = await trustExternalRoot(ports, deployment, chain.at(-1) as Uint8Array, now)
+    const trusting = await trustExternalRoot(ports, name, chain.at(-1) as Uint8Array, now, actor)
     const audit = auditWrite(
       ports,
       actor,
@@ -123,16 +121,16 @@ async function activatedBefore(ports: AdminPorts, name: string, chain: readonly 
 }
 
 /** The write of new targets with this root in the trust bundle; none when the bundle has it. */
-async function trustExternalRoot(
+function trustExternalRoot(
   ports: AdminPorts,
-  deployment: Deployment,
+  name: string,
   root: Uint8Array,
   now: Date,
+  actor: Actor,
 ): Promise<Write[]> {
-  const newest = await newestTargets(ports.table)
-  const bundle = parseTrustBundle(newest.trustBundle)
-  if (bundle.externalRoots.some((known) => bytesEqual(known, root))) return []
-  const next = encodeTrustBundle(trustBundleJson({ ...bundle, externalRoots: [...bundle.externalRoots, root] }))
-  const targets = await signTargets(ports, deployment.tuf, next, newest.version + 1, now)
-  return [{ put: targetsDocumentItem(targets), if: { absent: true } }]
+  const trusting = (bundle: TrustBundle): TrustBundle =>
+    bundle.externalRoots.some((known) => bytesEqual(known, root))
+      ? bundle
+      : { ...bundle, externalRoots: [...bundle.externalRoots, root] }
+  return bundleWrites(ports, trusting, now, `issuer activate ${name}`, actor)
 }

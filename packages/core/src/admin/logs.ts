@@ -1,16 +1,16 @@
+import type { TrustBundle } from "@sealwright/formats/trust-bundle"
 import { ServiceError } from "../errors.ts"
 import { type Actor, auditWrite } from "../ledger/audit.ts"
 import { firstLogHead } from "../ledger/log.ts"
 import { readDeployment, replaceDeployment } from "../ledger/trust.ts"
-import { targetsDocumentItem } from "../ledger/tuf-documents.ts"
 import { emptyRoot } from "../log/origin.ts"
 import { type Deployment, LOG_KINDS, type LogKind, type LogOrigin, type TransparencyLogs } from "../model.ts"
 import type { Digest, KeyMaker, Write } from "../ports.ts"
 import { noteChangeNow } from "../publish/changes.ts"
 import { bundleLogs } from "../publish/lists.ts"
 import { wholeSeconds } from "../sign/rules.ts"
+import { bundleWrites } from "../tuf/change.ts"
 import type { AdminPorts, CeremonyRequest } from "./ceremony.ts"
-import { nextTargets } from "./roots.ts"
 
 const ATTEMPTS = 4
 /** First label of each log's origin: one log per host name, as Sigstore's clients want it. */
@@ -42,7 +42,7 @@ export function firstLogHeads({ digest }: { readonly digest: Digest }): Write[] 
 
 /**
  * Gives a deployment that was set up without logs its logs, and logs their cosigners when they are asked for. Origins never change.
- * @throws ServiceError ALREADY_EXISTS for another host, CONTENTION, SIGNER_UNAVAILABLE, KEY_NOT_USABLE
+ * @throws ServiceError ALREADY_EXISTS for another host, CONTENTION, and as `bundleWrites`
  */
 export async function addLogs(
   ports: AdminPorts,
@@ -59,13 +59,11 @@ export async function addLogs(
     const cosigned = request.logCosigner === true || log?.signatures.cosigner !== undefined
     if (log !== undefined && cosigned === (log.signatures.cosigner !== undefined)) return deployment
     const made = await makeLogs(ports, host, cosigned)
-    const targets = await nextTargets(ports, deployment, wholeSeconds(ports.clock()), (bundle) => ({
-      ...bundle,
-      log: bundleLogs(ports.digest, made),
-    }))
+    const trusting = (bundle: TrustBundle): TrustBundle => ({ ...bundle, log: bundleLogs(ports.digest, made) })
+    const targets = await bundleWrites(ports, trusting, wholeSeconds(ports.clock()), "ceremony, logs", actor)
     const result = await noteChangeNow(ports.table, [
       replaceDeployment({ ...deployment, log: made }),
-      { put: targetsDocumentItem(targets), if: { absent: true } },
+      ...targets,
       ...(log === undefined ? firstLogHeads(ports) : []),
       auditWrite(ports, actor, "ceremony.log", made.signatures.origin),
     ])

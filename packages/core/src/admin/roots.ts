@@ -1,29 +1,21 @@
 import { bytesEqual, hexEncode } from "@sealwright/formats/bytes"
-import {
-  encodeTrustBundle,
-  parseTrustBundle,
-  type TrustBundle,
-  trustBundleJson,
-} from "@sealwright/formats/trust-bundle"
+import { parseTrustBundle, type TrustBundle } from "@sealwright/formats/trust-bundle"
+import { parseCertificate } from "@sealwright/formats/x509"
 import { ServiceError } from "../errors.ts"
 import { type Actor, auditWrite } from "../ledger/audit.ts"
 import { listOutsideAuthorities } from "../ledger/outside-authorities.ts"
 import { listIssuers, readDeployment, replaceDeployment } from "../ledger/trust.ts"
-import {
-  newestTargets,
-  type TargetsDocument,
-  targetsDocumentItem,
-  tufDocumentItem,
-  tufDocuments,
-} from "../ledger/tuf-documents.ts"
+import { newestTargets } from "../ledger/tuf-documents.ts"
+import { findProposal } from "../ledger/tuf-proposals.ts"
 import type { Deployment, ExtraAlgorithm, Issuer, ProfileAlgorithm } from "../model.ts"
 import { ROOT_NAME } from "../names.ts"
+import type { KeyReference, Write } from "../ports.ts"
 import { noteChangeNow } from "../publish/changes.ts"
-import { rootMetadata } from "../publish/tuf.ts"
 import { wholeSeconds } from "../sign/rules.ts"
+import { bundleWrites } from "../tuf/change.ts"
+import { serviceRootWrites } from "../tuf/flow.ts"
 import { type AdminPorts, newIssuer, YEAR_MS } from "./ceremony.ts"
 import { certifyRoot } from "./certificates.ts"
-import { signTargets, signTuf } from "./tuf-documents.ts"
 
 const ATTEMPTS = 4
 
@@ -36,8 +28,8 @@ export interface RootRotation {
 }
 
 /**
- * Puts a new root beside the old one: new key and certificate in the trust bundle, and in the same act a new key of the TUF root, whose next version the
- * old and the new key sign. Issuers made or rotated from now on are certified by the new root; those that stand keep theirs, so nothing depends on the new
+ * Puts a new root beside the old one: new key and certificate in the trust bundle, and in the same act, where the service's keys suffice for that, a new key of the
+ * TUF root, whose next version the old and the new key sign. Issuers made or rotated from now on are certified by the new root; those that stand keep theirs, so nothing depends on the new
  * root before deployers have accepted it (R17). Safe to repeat.
  * @throws ServiceError PRECONDITION_REQUIRED, ISSUER_GENERATION_WRONG, CONTENTION, SIGNER_UNAVAILABLE, KEY_NOT_USABLE
  */
@@ -53,19 +45,14 @@ export async function rotateRoot(ports: AdminPorts, rotation: RootRotation, acto
       )
     const now = wholeSeconds(ports.clock())
     const root = await makeRoot(ports, deployment, rotation, now)
-    const tufRoot = await ports.maker.create(`tuf/root/${generation}`, "tuf-root", "ecdsa-p256-sha256")
-    const tuf = { ...deployment.tuf, root: tufRoot }
-    const version = (await tufDocuments(ports.table, "root")).length + 1
-    const metadata = await signTuf(ports, [deployment.tuf.root, tufRoot], rootMetadata(ports.digest, tuf, version, now))
-    const targets = await nextTargets(ports, deployment, now, (bundle) => ({
-      ...bundle,
-      roots: [...bundle.roots, root.certificate],
-    }))
-    const next = { ...deployment, root, formerRoots: [...deployment.formerRoots, deployment.root], tuf }
+    const targets = await withRoot(ports, root.certificate, now, `root rotate, generation ${generation}`, actor)
+    const { writes, deployment: newest } = await serviceRootWrites(ports, now, actor)
+    if (newest.root.generation !== deployment.root.generation) continue
+    const next = { ...newest, root, formerRoots: [...newest.formerRoots, newest.root] }
     const result = await noteChangeNow(ports.table, [
       replaceDeployment(next),
-      { put: tufDocumentItem("root", metadata), if: { absent: true } },
-      { put: targetsDocumentItem(targets), if: { absent: true } },
+      ...writes,
+      ...targets,
       auditWrite(ports, actor, "root.rotate", `root@${generation}`),
     ])
     if (result.committed) return await readDeployment(ports.table)
@@ -100,13 +87,16 @@ export async function addRoot(
       throw new ServiceError("ISSUER_GENERATION_WRONG", `generation ${newest} is the newest root of ${algorithm}`)
     const now = wholeSeconds(ports.clock())
     const made = await makeExtraRoot(ports, deployment, name, { algorithm, generation, rootYears }, now)
-    const targets = await nextTargets(ports, deployment, now, (bundle) => ({
-      ...bundle,
-      roots: [...bundle.roots, made.certificate],
-    }))
+    const targets = await withRoot(
+      ports,
+      made.certificate,
+      now,
+      `root create ${algorithm}, generation ${generation}`,
+      actor,
+    )
     const result = await noteChangeNow(ports.table, [
       replaceDeployment({ ...deployment, extraRoots: [...deployment.extraRoots, made] }),
-      { put: targetsDocumentItem(targets), if: { absent: true } },
+      ...targets,
       auditWrite(ports, actor, "root.create", `${name}@${generation}`),
     ])
     if (result.committed) return await readDeployment(ports.table)
@@ -123,8 +113,8 @@ async function makeExtraRoot(
 ): Promise<Issuer> {
   const key = await ports.maker.create(generation === 1 ? name : `${name}/${generation}`, "root", algorithm)
   const notAfter = new Date(now.getTime() + rootYears * YEAR_MS)
-  const certificate = await certifyRoot(ports, key, names, now, notAfter, generation)
-  return { ...newIssuer(ports, name, key, certificate, [], now, notAfter), generation }
+  const certificate = await rootCertificate(ports, key, () => certifyRoot(ports, key, names, now, notAfter, generation))
+  return { ...newIssuer(ports, name, key, certificate, [], now, parseCertificate(certificate).notAfter), generation }
 }
 
 async function makeRoot(
@@ -136,8 +126,9 @@ async function makeRoot(
   const scheme = algorithm ?? (root.key.scheme as ProfileAlgorithm)
   const key = await ports.maker.create(`${ROOT_NAME}/${generation}`, "root", scheme)
   const notAfter = new Date(now.getTime() + rootYears * YEAR_MS)
-  const certificate = await certifyRoot(ports, key, names, now, notAfter, generation)
-  return { ...newIssuer(ports, ROOT_NAME, key, certificate, [], now, notAfter), generation }
+  const certificate = await rootCertificate(ports, key, () => certifyRoot(ports, key, names, now, notAfter, generation))
+  const end = parseCertificate(certificate).notAfter
+  return { ...newIssuer(ports, ROOT_NAME, key, certificate, [], now, end), generation }
 }
 
 /**
@@ -155,25 +146,26 @@ export async function retireRoot(ports: AdminPorts, thumbprint: string, actor: A
     if (former?.state === "retired") return deployment
     const { trustBundle } = await newestTargets(ports.table)
     const { roots, externalRoots, timestampRoots = [] } = parseTrustBundle(trustBundle)
-    const certificate = [...roots, ...externalRoots, ...timestampRoots].find(matches)
+    const certificate = [...roots, ...externalRoots, ...timestampRoots].find(matches) ?? former?.certificate
     if (certificate === undefined) {
       if (await wasOutside(ports, matches)) return deployment
       throw new ServiceError("CERTIFICATE_UNKNOWN", `the trust bundle has no root ${thumbprint}`)
     }
     await requireUnused(ports, deployment, certificate)
     const left = (standing: readonly Uint8Array[]) => standing.filter((der) => !bytesEqual(der, certificate))
-    const targets = await nextTargets(ports, deployment, wholeSeconds(ports.clock()), (bundle) => ({
+    const without = (bundle: TrustBundle): TrustBundle => ({
       ...bundle,
       roots: left(bundle.roots),
       externalRoots: left(bundle.externalRoots),
       timestampRoots: left(bundle.timestampRoots ?? []),
-    }))
+    })
+    const targets = await bundleWrites(ports, without, wholeSeconds(ports.clock()), `root retire ${thumbprint}`, actor)
     const retired = (root: Issuer) => (root === former ? { ...root, state: "retired" as const } : root)
     const formerRoots = deployment.formerRoots.map(retired)
     const extraRoots = deployment.extraRoots.map(retired)
     const result = await noteChangeNow(ports.table, [
       replaceDeployment({ ...deployment, formerRoots, extraRoots }),
-      { put: targetsDocumentItem(targets), if: { absent: true } },
+      ...targets,
       auditWrite(ports, actor, "root.retire", thumbprint),
     ])
     if (result.committed) return await readDeployment(ports.table)
@@ -201,15 +193,24 @@ async function requireUnused(ports: AdminPorts, deployment: Deployment, root: Ui
     throw new ServiceError("ROOT_IN_USE", `issuer ${below.name}, generation ${below.generation}, stands below it`)
 }
 
-/** Targets of the next version, whose trust bundle is changed. @throws FormatError for one that no reader would take */
-export async function nextTargets(
+/** New targets with this root in the trust bundle; none when it is there already. */
+function withRoot(ports: AdminPorts, root: Uint8Array, now: Date, act: string, actor: Actor): Promise<Write[]> {
+  const add = (bundle: TrustBundle): TrustBundle =>
+    bundle.roots.some((known) => bytesEqual(known, root)) ? bundle : { ...bundle, roots: [...bundle.roots, root] }
+  return bundleWrites(ports, add, now, act, actor)
+}
+
+/**
+ * The certificate that this key of a root has already, in the trust bundle or in one that waits for signatures of people: an act that is asked for again must not
+ * make another one.
+ */
+async function rootCertificate(
   ports: AdminPorts,
-  { tuf }: Deployment,
-  now: Date,
-  change: (bundle: TrustBundle) => TrustBundle,
-): Promise<TargetsDocument> {
-  const newest = await newestTargets(ports.table)
-  const bytes = encodeTrustBundle(trustBundleJson(change(parseTrustBundle(newest.trustBundle))))
-  parseTrustBundle(bytes)
-  return await signTargets(ports, tuf, bytes, newest.version + 1, now)
+  key: KeyReference,
+  make: () => Promise<Uint8Array>,
+): Promise<Uint8Array> {
+  const waiting = (await findProposal(ports.table))?.targets?.trustBundle
+  const bundles = [(await newestTargets(ports.table)).trustBundle, ...(waiting ? [waiting] : [])]
+  const roots = bundles.flatMap((bundle) => parseTrustBundle(bundle).roots)
+  return roots.find((der) => bytesEqual(parseCertificate(der).spki, key.spki)) ?? (await make())
 }

@@ -57,6 +57,10 @@ export const keys = {
   }),
   /** a TUF document that the ceremony signed */
   tufDocument: (role: "root" | "targets", version: number): Key => ({ pk: `tuf-${role}`, sk: padNumber(version) }),
+  /** a person's key for TUF root or targets */
+  tufKey: (name: string): Key => ({ pk: "tuf-keys", sk: name }),
+  /** TUF documents that wait for signatures of people; one proposal at a time */
+  tufProposal: { pk: "tuf-proposal", sk: "open" },
   publication: { pk: "publication", sk: "head" },
   epoch: (epoch: number): Key => ({ pk: "epochs", sk: padNumber(epoch) }),
   audit: (day: string, id: string): Key => ({ pk: `audit#${day}`, sk: id }),

@@ -9,13 +9,12 @@ import {
   type PendingIssuer,
   type Profile,
   type TransparencyLogs,
+  TUF_ROLES,
   type TufKeys,
 } from "../model.ts"
 import type { Item, Table, Write } from "../ports.ts"
 import { Attributes, keyAttributes, keyFrom, present } from "./attributes.ts"
 import { keys, queryAll } from "./keys.ts"
-
-const TUF_ROLES = ["root", "targets", "lists", "registry", "snapshot", "timestamp"] as const
 
 export function deploymentItem(deployment: Deployment): Item {
   return {
@@ -32,7 +31,7 @@ export function deploymentItem(deployment: Deployment): Item {
     ...(deployment.extraRoots.length > 0 && { extraRoots: deployment.extraRoots.map(issuerAttributes) }),
     version: deployment.version,
     ...(deployment.log && { log: logAttributes(deployment.log) }),
-    tuf: Object.fromEntries(TUF_ROLES.map((role) => [role, keyAttributes(deployment.tuf[role])])),
+    ...tufAttributes(deployment.tuf),
   }
 }
 
@@ -67,7 +66,6 @@ export async function findDeployment(table: Table): Promise<Deployment | undefin
   const item = await table.get(keys.deployment)
   if (item === undefined) return undefined
   const attributes = Attributes.of(item)
-  const tuf = attributes.map("tuf")
   return {
     country: attributes.text("country"),
     state: attributes.text("state"),
@@ -81,7 +79,7 @@ export async function findDeployment(table: Table): Promise<Deployment | undefin
     extraRoots: attributes.has("extraRoots") ? attributes.maps("extraRoots").map(issuerFrom) : [],
     version: attributes.number("version"),
     log: attributes.has("log") ? logsFrom(attributes.map("log")) : undefined,
-    tuf: Object.fromEntries(TUF_ROLES.map((role) => [role, keyFrom(tuf.map(role))])) as unknown as TufKeys,
+    tuf: tufFrom(attributes),
   }
 }
 
@@ -101,6 +99,25 @@ function logsFrom(attributes: Attributes): TransparencyLogs {
     cosigner: one.has("cosigner") ? keyFrom(one.map("cosigner")) : undefined,
   })
   return { signatures: originFrom(attributes.map("signatures")), events: originFrom(attributes.map("events")) }
+}
+
+/** The first key of each role, as deployments had it that knew no other; those after it, where there are any, beside. */
+function tufAttributes(tuf: TufKeys): { readonly [name: string]: Item[string] } {
+  const first = TUF_ROLES.flatMap((role) => tuf[role].slice(0, 1).map((key) => [role, keyAttributes(key)] as const))
+  const later = TUF_ROLES.flatMap((role) =>
+    tuf[role].length > 1 ? [[role, tuf[role].slice(1).map(keyAttributes)] as const] : [],
+  )
+  return { tuf: Object.fromEntries(first), ...(later.length > 0 && { tufLater: Object.fromEntries(later) }) }
+}
+
+function tufFrom(attributes: Attributes): TufKeys {
+  const first = attributes.map("tuf")
+  const later = attributes.has("tufLater") ? attributes.map("tufLater") : undefined
+  const keysOf = (role: string) => [
+    keyFrom(first.map(role)),
+    ...(later?.has(role) ? later.maps(role).map(keyFrom) : []),
+  ]
+  return Object.fromEntries(TUF_ROLES.map((role) => [role, keysOf(role)])) as unknown as TufKeys
 }
 
 function issuerAttributes(issuer: Issuer): { readonly [name: string]: Item[string] } {

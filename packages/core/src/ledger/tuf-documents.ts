@@ -50,6 +50,33 @@ export async function tufDocuments(table: Table, role: "root" | "targets"): Prom
   return (await queryAll(table, keys.tufDocument(role, 0).pk)).map(documentFrom)
 }
 
+/** The newest root and targets that belong together, and every root before. */
+export interface TufDocuments {
+  /** oldest first; never empty */
+  readonly roots: readonly TufDocument[]
+  readonly root: TufDocument
+  readonly targets: TargetsDocument
+}
+
+const ATTEMPTS = 8
+
+/**
+ * Root and targets of one moment: an act that changes both changes them at once, so what stands between two equal readings of the roots belongs to them.
+ * @throws ServiceError PRECONDITION_REQUIRED before the ceremony, CONTENTION
+ */
+export async function readTufDocuments(table: Table): Promise<TufDocuments> {
+  let roots = await tufDocuments(table, "root")
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    const targets = await newestTargets(table)
+    const again = await tufDocuments(table, "root")
+    const root = again.at(-1)
+    if (root === undefined) throw new ServiceError("PRECONDITION_REQUIRED", "the ceremony left no TUF root")
+    if (root.version === roots.at(-1)?.version) return { roots: again, root, targets }
+    roots = again
+  }
+  throw new ServiceError("CONTENTION", "TUF roots kept changing")
+}
+
 function documentFrom(item: Item): TufDocument {
   const attributes = Attributes.of(item)
   return {

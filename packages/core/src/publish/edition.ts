@@ -3,7 +3,7 @@ import { canonicalJson } from "@sealwright/formats/canonical-json"
 import { MAX_CRL_BYTES } from "@sealwright/formats/crl"
 import type { JsonObject } from "@sealwright/formats/strict-json"
 import { encodeTrustBundle } from "@sealwright/formats/trust-bundle"
-import type { MetaFile, TargetFile, TufSigned } from "@sealwright/formats/tuf"
+import { decodeMetadata, type MetaFile, type TargetFile, type TufSigned } from "@sealwright/formats/tuf"
 import { encodeMetadata, signedBytes } from "@sealwright/formats/tuf-encode"
 import { ServiceError } from "../errors.ts"
 import { type EpochCommit, readCommit, recordSignature } from "../ledger/epochs.ts"
@@ -12,7 +12,16 @@ import { readTargets, tufDocuments } from "../ledger/tuf-documents.ts"
 import type { Clock, Digest, KeyReference, ObjectHeaders, Objects, RunStep, SigningKeys, Table } from "../ports.ts"
 import { stagedCrlKey } from "./crl.ts"
 import { decodePlan, MAX_PLAN_BYTES, type Plan } from "./plan.ts"
-import { consistentName, delegatedMetadata, fileOf, namedKey, snapshotMetadata, timestampMetadata } from "./tuf.ts"
+import {
+  consistentName,
+  countingKey,
+  delegatedMetadata,
+  fileOf,
+  namedKey,
+  requireReadable,
+  snapshotMetadata,
+  timestampMetadata,
+} from "./tuf.ts"
 
 export interface PublishPorts {
   readonly table: Table
@@ -57,7 +66,6 @@ export async function makeEdition(ports: PublishPorts, epoch: number): Promise<E
   const { plan } = await readPlan(ports, epoch)
   for (const issuerKeyId of plan.crlIssuers) await ports.requestCrl(epoch, issuerKeyId)
   const { commit } = await readPlan(ports, epoch)
-  const deployment = await readDeployment(ports.table)
   const immutable = new Map<string, { bytes: Uint8Array; headers: ObjectHeaders }>()
   const crls = new Map<string, Uint8Array>()
 
@@ -71,6 +79,7 @@ export async function makeEdition(ports: PublishPorts, epoch: number): Promise<E
     const { keyid } = namedKey(ports.digest, key)
     const signature = await signOnce(ports, commit, `tuf/${name}`, key, signedBytes(signed))
     const bytes = encodeMetadata(signed, [{ keyid, signature }])
+    requireReadable(name, signed.type, bytes.length)
     if (signed.type !== "timestamp")
       immutable.set(`tuf/${epoch}.${name}.json`, { bytes, headers: OBJECT_HEADERS.metadata })
     else timestamp = bytes
@@ -94,7 +103,7 @@ export async function makeEdition(ports: PublishPorts, epoch: number): Promise<E
     crls.set(issuerKeyId, bytes)
     listTargets.set(...addTarget(`lists/${issuerKeyId}.crl`, bytes))
   }
-  const { tuf } = deployment
+  const { roots, targets, tuf } = await epochTuf(ports, plan)
   listTargets.set(
     ...addTarget(
       "lists/revocations.json",
@@ -105,9 +114,8 @@ export async function makeEdition(ports: PublishPorts, epoch: number): Promise<E
   const registryTargets = new Map([addTarget("registry/registry.json", utf8(JSON.stringify(plan.registry)))])
   addTarget("trust-bundle.json", encodeTrustBundle(plan.trustBundle))
 
-  const targets = await readTargets(ports.table, plan.tuf.targets)
   immutable.set(`tuf/${targets.version}.targets.json`, { bytes: targets.bytes, headers: OBJECT_HEADERS.metadata })
-  for (const root of (await tufDocuments(ports.table, "root")).filter(({ version }) => version <= plan.tuf.root))
+  for (const root of roots)
     immutable.set(`tuf/${root.version}.root.json`, { bytes: root.bytes, headers: OBJECT_HEADERS.metadata })
 
   const meta = new Map<string, MetaFile>([
@@ -121,6 +129,35 @@ export async function makeEdition(ports: PublishPorts, epoch: number): Promise<E
   const snapshot = await addMetadata("snapshot", tuf.snapshot, snapshotMetadata(meta, epoch, plan.date))
   await addMetadata("timestamp", tuf.timestamp, timestampMetadata(snapshot, epoch, plan.date))
   return { epoch, immutable, crls, outside, notation: utf8(JSON.stringify(plan.notation)), timestamp }
+}
+
+/** The documents that an epoch shows, and the keys that they name for the roles which the publisher signs. */
+async function epochTuf(ports: PublishPorts, { tuf: { root: version, targets: targetsVersion } }: Plan) {
+  const targets = await readTargets(ports.table, targetsVersion)
+  const roots = (await tufDocuments(ports.table, "root")).filter((one) => one.version <= version)
+  const newest = roots.at(-1)
+  if (newest?.version !== version)
+    throw new ServiceError("PUBLICATION_MISMATCH", `there is no TUF root of version ${version}`)
+  const { tuf } = await readDeployment(ports.table)
+  const { roles } = decodeMetadata(newest.bytes, "root", newest.bytes.length).signed
+  const { delegations } = decodeMetadata(targets.bytes, "targets", targets.bytes.length).signed
+  const delegated = (name: "lists" | "registry") =>
+    countingKey(
+      ports.digest,
+      tuf[name],
+      delegations?.roles.find((role) => role.name === name),
+      name,
+    )
+  return {
+    roots,
+    targets,
+    tuf: {
+      lists: delegated("lists"),
+      registry: delegated("registry"),
+      snapshot: countingKey(ports.digest, tuf.snapshot, roles.snapshot, "snapshot"),
+      timestamp: countingKey(ports.digest, tuf.timestamp, roles.timestamp, "timestamp"),
+    },
+  }
 }
 
 async function readPlan(

@@ -13,6 +13,7 @@ import { wholeSeconds } from "../sign/rules.ts"
 import { REFRESH_SEC } from "./due.ts"
 import { listDigest, makeEdition, OBJECT_HEADERS, type PublishPorts } from "./edition.ts"
 import { encodePlan, planOf } from "./plan.ts"
+import { requireReadablePlan } from "./plan-size.ts"
 import { takeSnapshot } from "./snapshot.ts"
 import { verifyAsStranger } from "./stranger.ts"
 
@@ -29,7 +30,7 @@ export interface PublishOutcome {
  * back and verify it as a stranger would, move the CRLs and the dialect trees, move the TUF timestamp last, note it as published. Whatever was left
  * unfinished by a crash is finished first, and what changed since then follows in the same run.
  * @param force publish although nothing changed and nothing is due
- * @throws ServiceError PRECONDITION_REQUIRED, EPOCH_CONFLICT, CLOCK_WENT_BACK, PUBLICATION_MISMATCH, PUBLICATION_UNVERIFIED, SIGNER_UNAVAILABLE
+ * @throws ServiceError PRECONDITION_REQUIRED, EPOCH_CONFLICT, CLOCK_WENT_BACK, PUBLICATION_MISMATCH, PUBLICATION_UNVERIFIED, TUF_TOO_LARGE, SIGNER_UNAVAILABLE
  */
 export async function publish(ports: PublishPorts, force: boolean): Promise<PublishOutcome> {
   let head = await requireHead(ports.table)
@@ -90,7 +91,9 @@ async function closeEpoch(table: Table, head: PublicationHead): Promise<number> 
 async function commitPlan(ports: PublishPorts, epoch: number, date: Date): Promise<void> {
   const snapshot = await takeSnapshot(ports.table, epoch, date)
   const previous = epoch === 1 ? "" : await listDigest(ports, epoch - 1)
-  const plan = encodePlan(planOf(snapshot, previous), ports.digest)
+  const planned = planOf(snapshot, previous)
+  requireReadablePlan(planned)
+  const plan = encodePlan(planned, ports.digest)
   await createSame(ports.objects, plan.key, plan.bytes, OBJECT_HEADERS.private)
   const committed = await commitEpoch(ports.table, { epoch, date, planKey: plan.key, planDigest: plan.digestHex })
   if (!committed) throw new ServiceError("EPOCH_CONFLICT", `epoch ${epoch} was committed by another publisher`)

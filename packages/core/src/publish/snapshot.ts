@@ -5,7 +5,7 @@ import { listOutsideAuthorities } from "../ledger/outside-authorities.ts"
 import { listOutsideCrls } from "../ledger/outside-crls.ts"
 import { listRevocations } from "../ledger/revocations.ts"
 import { listIssuers, listProfiles, readDeployment } from "../ledger/trust.ts"
-import { newestTargets, type TargetsDocument, tufDocuments } from "../ledger/tuf-documents.ts"
+import { readTufDocuments, type TargetsDocument } from "../ledger/tuf-documents.ts"
 import type { Allowance, Deployment, Issuer, OutsideAuthority, OutsideCrl, Profile, Revocation } from "../model.ts"
 import type { Table } from "../ports.ts"
 import { type CoveredSignature, coveredSignatures } from "./expand.ts"
@@ -46,6 +46,11 @@ export async function takeSnapshot(table: Table, epoch: number, date: Date): Pro
     if (!revocation.released) covered.set(revocation.id, await coveredSignatures(table, revocation, issuers, true))
   const allowances: Allowance[] = []
   for (const profile of profiles) if (profile.allowList) allowances.push(...(await allowancesOf(table, profile.name)))
+  const numbers = await readNumbers(table, issuers)
+  const outside = await listOutsideAuthorities(table)
+  const outsideCrls = await listOutsideCrls(table)
+  // Last, so that the bundle has the roots of all that was read before.
+  const tuf = await readTufDocuments(table)
   return {
     epoch,
     date,
@@ -54,12 +59,12 @@ export async function takeSnapshot(table: Table, epoch: number, date: Date): Pro
     profiles,
     revocations,
     covered,
-    numbers: await readNumbers(table, issuers),
+    numbers,
     allowances,
-    outside: await listOutsideAuthorities(table),
-    outsideCrls: await listOutsideCrls(table),
-    tufRoot: (await tufDocuments(table, "root")).length,
-    targets: await newestTargets(table),
+    outside,
+    outsideCrls,
+    tufRoot: tuf.root.version,
+    targets: tuf.targets,
   }
 }
 

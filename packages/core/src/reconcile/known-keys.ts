@@ -3,7 +3,7 @@ import { queryAll } from "../ledger/keys.ts"
 import { listOcspResponders } from "../ledger/ocsp-responders.ts"
 import { listTimestampAuthorities } from "../ledger/timestamp-authorities.ts"
 import { findDeployment, listIssuers, listPendingIssuers, listProfiles, rootsOf } from "../ledger/trust.ts"
-import type { Issuer } from "../model.ts"
+import { type Issuer, TUF_ROLES } from "../model.ts"
 import { isWrapped, type KeyPurpose, type KeyReference, type Table } from "../ports.ts"
 
 /** Keys by ARN: those in force, and those that a run of reconciling ever saw in force. */
@@ -36,7 +36,9 @@ async function keysInForce(table: Table): Promise<KnownKey[]> {
   const named = ({ name, generation }: Pick<Issuer, "name" | "generation">) =>
     generation === 1 ? name : `${name}@${generation}`
   for (const root of rootsOf(deployment)) add(root.key, "root", named(root))
-  for (const [role, key] of Object.entries(deployment.tuf)) add(key, `tuf-${role}` as KeyPurpose, `tuf/${role}`)
+  for (const role of TUF_ROLES)
+    for (const [at, key] of deployment.tuf[role].entries())
+      add(key, `tuf-${role}`, `tuf/${role}${at === 0 ? "" : `@${at + 1}`}`)
   for (const [kind, { key, cosigner }] of Object.entries(deployment.log ?? {})) {
     add(key, "log", `log/${kind}`)
     if (cosigner !== undefined) add(cosigner, "log", `log/${kind}/cosigner`)

@@ -1,18 +1,17 @@
 import { bytesEqual } from "@sealwright/formats/bytes"
 import { FormatError } from "@sealwright/formats/errors"
-import { encodeTrustBundle, parseTrustBundle, trustBundleJson } from "@sealwright/formats/trust-bundle"
+import type { TrustBundle } from "@sealwright/formats/trust-bundle"
 import { type Certificate, parseCertificate } from "@sealwright/formats/x509"
 import type { AdminPorts } from "../admin/ceremony.ts"
-import { signTargets } from "../admin/tuf-documents.ts"
 import { ServiceError } from "../errors.ts"
 import { type Actor, auditWrite } from "../ledger/audit.ts"
 import { findOutsideAuthority, replaceOutsideAuthority } from "../ledger/outside-authorities.ts"
 import { readDeployment } from "../ledger/trust.ts"
-import { newestTargets, targetsDocumentItem } from "../ledger/tuf-documents.ts"
-import type { Deployment, OutsideAuthority } from "../model.ts"
+import type { OutsideAuthority } from "../model.ts"
 import type { Write } from "../ports.ts"
 import { noteChangeNow } from "../publish/changes.ts"
 import { wholeSeconds } from "../sign/rules.ts"
+import { bundleWrites } from "../tuf/change.ts"
 
 const ATTEMPTS = 4
 
@@ -20,7 +19,7 @@ const ATTEMPTS = 4
  * Names an outside timestamp authority, or changes its address or roots: profiles with `outside:NAME` are stamped by it from the next lease on. Its roots
  * join the trust bundle, by new TUF targets, and stay there: older tokens lead to them. Safe to repeat.
  * @param wanted `roots` self-signed, DER
- * @throws ServiceError OUTSIDE_AUTHORITY_MALFORMED for an address or a root that none can be, PRECONDITION_REQUIRED, CONTENTION, SIGNER_UNAVAILABLE
+ * @throws ServiceError OUTSIDE_AUTHORITY_MALFORMED for an address or a root that none can be, PRECONDITION_REQUIRED, and as `bundleWrites`
  */
 export async function setOutsideAuthority(
   ports: AdminPorts,
@@ -29,7 +28,7 @@ export async function setOutsideAuthority(
 ): Promise<OutsideAuthority> {
   checkUrl(wanted.url)
   for (const root of wanted.roots) checkRoot(root)
-  const deployment = await readDeployment(ports.table)
+  await readDeployment(ports.table)
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     const standing = await findOutsideAuthority(ports.table, wanted.name)
     if (standing !== undefined && sameAuthority(standing, wanted)) return standing
@@ -37,7 +36,7 @@ export async function setOutsideAuthority(
     // Two changes of one second would be one to who compares them.
     const updatedAt = new Date(Math.max(now.getTime(), (standing?.updatedAt.getTime() ?? 0) + 1000))
     const next: OutsideAuthority = { ...wanted, updatedAt }
-    const trusting = await trustRoots(ports, deployment, wanted.roots, now)
+    const trusting = await trustRoots(ports, wanted, now, actor)
     const result = await noteChangeNow(ports.table, [
       replaceOutsideAuthority(next, standing),
       ...trusting,
@@ -89,24 +88,21 @@ function readCertificate(der: Uint8Array): Certificate {
 /** The write of new targets with these roots in the trust bundle; none when the bundle has them. */
 async function trustRoots(
   ports: AdminPorts,
-  deployment: Deployment,
-  roots: readonly Uint8Array[],
+  { name, roots }: Pick<OutsideAuthority, "name" | "roots">,
   now: Date,
+  actor: Actor,
 ): Promise<Write[]> {
-  const newest = await newestTargets(ports.table)
-  const bundle = parseTrustBundle(newest.trustBundle)
-  const { timestampRoots = [] } = bundle
-  const missing = roots.filter((root) => !timestampRoots.some((known) => bytesEqual(known, root)))
-  if (missing.length === 0) return []
-  const next = encodeTrustBundle(trustBundleJson({ ...bundle, timestampRoots: [...timestampRoots, ...missing] }))
+  const trusting = (bundle: TrustBundle): TrustBundle => {
+    const { timestampRoots = [] } = bundle
+    const missing = roots.filter((root) => !timestampRoots.some((known) => bytesEqual(known, root)))
+    return missing.length === 0 ? bundle : { ...bundle, timestampRoots: [...timestampRoots, ...missing] }
+  }
   try {
-    parseTrustBundle(next)
+    return await bundleWrites(ports, trusting, now, `timestamp outside ${name}`, actor)
   } catch (error) {
     if (error instanceof FormatError) throw malformed("the trust bundle takes no more roots: retire one")
     throw error
   }
-  const targets = await signTargets(ports, deployment.tuf, next, newest.version + 1, now)
-  return [{ put: targetsDocumentItem(targets), if: { absent: true } }]
 }
 
 function malformed(detail: string): ServiceError {
