@@ -19,7 +19,7 @@ import {
 } from "@sealwright/core/admin/profiles"
 import { addRoot, retireRoot, rotateRoot } from "@sealwright/core/admin/roots"
 import { activateSuccessor, rotateIssuer } from "@sealwright/core/admin/rotation"
-import { ServiceError } from "@sealwright/core/errors"
+import { isServiceError, ServiceError } from "@sealwright/core/errors"
 import { watchUses } from "@sealwright/core/key-uses"
 import { tufDocuments } from "@sealwright/core/ledger/tuf-documents"
 import type { Deployment } from "@sealwright/core/model"
@@ -27,6 +27,10 @@ import { ROOT_NAME } from "@sealwright/core/names"
 import { makeOcspResponders, renewOcspResponders } from "@sealwright/core/ocsp/responder"
 import { makeTimestampAuthority } from "@sealwright/core/timestamp/authority"
 import { setOutsideAuthority } from "@sealwright/core/timestamp/outside"
+import { propose, rotateTufKey, submitSignatures, withdrawProposal } from "@sealwright/core/tuf/flow"
+import { registerKey } from "@sealwright/core/tuf/keys"
+import { readTuf } from "@sealwright/core/tuf/status"
+import { hexDecode } from "@sealwright/formats/bytes"
 import { runSync } from "@sealwright/verifier/node-crypto"
 import {
   activationSchema,
@@ -43,10 +47,16 @@ import {
   profileChangeSchema,
   profileRotationSchema,
   profileSchema,
+  publicKeyOf,
   rootRetirementSchema,
   rootRotationSchema,
   takeoverSchema,
   timestampAuthoritySchema,
+  tufKeySchema,
+  tufProposalSchema,
+  tufRotationSchema,
+  tufSignaturesSchema,
+  tufWithdrawalSchema,
 } from "../http/admin-schemas.ts"
 import { type ApiEvent, bodyOf, callerOf, pathParameter } from "../http/event.ts"
 import { log } from "../http/log.ts"
@@ -62,6 +72,7 @@ import {
   outsideCrlView,
   profileView,
   timestampAuthorityView,
+  tufView,
 } from "../http/views.ts"
 import { wake } from "../http/wake.ts"
 
@@ -104,6 +115,29 @@ const routes: { readonly [routeKey: string]: Route } = {
   "POST /v1/root/retirement": async (event, actor) => {
     const { thumbprint } = check(rootRetirementSchema, bodyOf(event))
     return await deploymentReply(await retireRoot(ports, thumbprint, actor))
+  },
+  "POST /v1/tuf/keys": async (event, actor) => {
+    const { name, publicKey } = check(tufKeySchema, bodyOf(event))
+    await registerKey(ports, name, publicKeyOf(publicKey), actor)
+    return await tufReply()
+  },
+  "POST /v1/tuf/proposals": async (event, actor) => {
+    const { role, keys, threshold, days } = check(tufProposalSchema, bodyOf(event))
+    return await unlessPending(() => propose(ports, { role, keys, threshold, days }, actor))
+  },
+  "POST /v1/tuf/signatures": async (event, actor) => {
+    const { proposal, signatures } = check(tufSignaturesSchema, bodyOf(event))
+    const submitted = signatures.map(({ role, keyid, sig }) => ({ role, keyid, signature: hexDecode(sig) }))
+    await submitSignatures(ports, proposal, submitted, actor)
+    return await tufReply()
+  },
+  "POST /v1/tuf/withdrawal": async (event, actor) => {
+    await withdrawProposal(ports, check(tufWithdrawalSchema, bodyOf(event)).proposal, actor)
+    return await tufReply()
+  },
+  "POST /v1/tuf/rotation": async (event, actor) => {
+    const { role, generation } = check(tufRotationSchema, bodyOf(event))
+    return await unlessPending(() => rotateTufKey(ports, role, generation, actor))
   },
   "POST /v1/issuers": async (event, actor) => {
     const request = check(issuerSchema, bodyOf(event))
@@ -182,8 +216,23 @@ const routes: { readonly [routeKey: string]: Route } = {
 }
 
 async function deploymentReply(deployment: Deployment): Promise<Reply> {
-  const [root] = await tufDocuments(table, "root")
-  return reply(200, { deployment: deploymentView(deployment, root?.bytes ?? new Uint8Array(0)) })
+  const roots = await tufDocuments(table, "root")
+  return reply(200, { deployment: deploymentView(deployment, roots) })
+}
+
+async function tufReply(status = 200): Promise<Reply> {
+  return reply(status, { tuf: tufView(await readTuf(ports)) })
+}
+
+/** Who asks for a change of TUF root or targets has what was asked for when it waits for people: 202, with the file that they sign. */
+async function unlessPending(act: () => Promise<void>): Promise<Reply> {
+  try {
+    await act()
+    return await tufReply()
+  } catch (error) {
+    if (!isServiceError(error, "TUF_SIGNATURES_PENDING")) throw error
+    return await tufReply(202)
+  }
 }
 
 const viaApi = middy<ApiEvent, Reply>()

@@ -1,8 +1,9 @@
 import { ServiceError } from "@sealwright/core/errors"
-import { EXTRA_ALGORITHM, KEY_MODES, OCSP_ALGORITHMS, type TimestampMode } from "@sealwright/core/model"
+import { EXTRA_ALGORITHM, KEY_MODES, OCSP_ALGORITHMS, type TimestampMode, TUF_ROLES } from "@sealwright/core/model"
 import { base64Decode } from "@sealwright/formats/bytes"
 import { FormatError } from "@sealwright/formats/errors"
-import { pemDecodeAll } from "@sealwright/formats/pem"
+import { pemDecode, pemDecodeAll } from "@sealwright/formats/pem"
+import { KEY_LABEL } from "@sealwright/formats/pkcs8"
 import * as v from "valibot"
 import { digest, principal, slug, whole } from "./schemas.ts"
 
@@ -77,6 +78,40 @@ export const extraRootSchema = v.strictObject({
 
 /** SHA-256 of the root's certificate. */
 export const rootRetirementSchema = v.strictObject({ thumbprint: v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/)) })
+
+/** One SubjectPublicKeyInfo in PEM. */
+export const tufKeySchema = v.strictObject({ name: slug, publicKey: v.pipe(v.string(), v.maxLength(8192)) })
+
+/** What is left out stays as it is. Keys by name; `service` stands for the service's own. */
+export const tufProposalSchema = v.strictObject({
+  role: v.picklist(["root", "targets"]),
+  keys: v.optional(v.pipe(v.array(slug), v.minLength(1), v.maxLength(32))),
+  threshold: v.optional(whole(1, 32)),
+  days: v.optional(whole(1, 3660)),
+})
+
+const proposal = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/))
+
+/** Signatures in hex, as metadata files have them. */
+export const tufSignaturesSchema = v.strictObject({
+  proposal,
+  signatures: v.pipe(
+    v.array(
+      v.strictObject({
+        role: v.picklist(["root", "targets"]),
+        keyid: v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/)),
+        sig: v.pipe(v.string(), v.maxLength(2048), v.regex(/^(?:[0-9a-f]{2})+$/)),
+      }),
+    ),
+    v.minLength(1),
+    v.maxLength(64),
+  ),
+})
+
+export const tufWithdrawalSchema = v.strictObject({ proposal })
+
+/** The generation that the role's new key has, as `GET /v1/tuf` names it; naming it makes a repeat the same act. */
+export const tufRotationSchema = v.strictObject({ role: v.picklist(TUF_ROLES), generation })
 
 /** PEM blocks: the issuer's certificate first, the root last. */
 export const activationSchema = v.strictObject({ chain: v.pipe(v.string(), v.maxLength(131_072)) })
@@ -175,5 +210,15 @@ export function crlOf(text: string): Uint8Array {
   } catch (error) {
     if (!(error instanceof FormatError)) throw error
     throw new ServiceError("OUTSIDE_CRL_MALFORMED", error.message, { cause: error })
+  }
+}
+
+/** @throws ServiceError TUF_KEY_UNSUITABLE */
+export function publicKeyOf(pem: string): Uint8Array {
+  try {
+    return pemDecode(KEY_LABEL.public, pem)
+  } catch (error) {
+    if (!(error instanceof FormatError)) throw error
+    throw new ServiceError("TUF_KEY_UNSUITABLE", error.message, { cause: error })
   }
 }

@@ -1,4 +1,5 @@
 import { type Job, jobProgress, jobState } from "@sealwright/core/jobs/rules"
+import type { TufDocument } from "@sealwright/core/ledger/tuf-documents"
 import type {
   AuditEntry,
   Deployment,
@@ -16,11 +17,14 @@ import type {
 } from "@sealwright/core/model"
 import { isWrapped } from "@sealwright/core/ports"
 import type { Status } from "@sealwright/core/publish/status"
+import { readRoot } from "@sealwright/core/tuf/rules"
+import type { TufStatus } from "@sealwright/core/tuf/status"
 import { base64Encode } from "@sealwright/formats/bytes"
 import { parseCrl } from "@sealwright/formats/crl"
 import { CSR_LABEL } from "@sealwright/formats/csr"
 import { pemEncode } from "@sealwright/formats/pem"
 import { formatTime } from "@sealwright/formats/time"
+import { encodeTufSigning } from "@sealwright/formats/tuf-signing"
 
 /** How records look over the API: big integers as decimal strings, times as RFC 3339 in UTC (D14). */
 export function signatureView(record: SignatureRecord) {
@@ -164,8 +168,9 @@ export function outsideCrlView({ issuerKeyId, crl, crlNumber, thisUpdate, nextUp
   }
 }
 
-/** @param rootMetadata the first TUF root, for deployers to pin */
-export function deploymentView(deployment: Deployment, rootMetadata: Uint8Array) {
+/** @param roots every TUF root, oldest first: the first one is for deployers to pin, the last one says who signs now */
+export function deploymentView(deployment: Deployment, roots: readonly TufDocument[]) {
+  const [first, newest] = [roots[0]?.bytes ?? new Uint8Array(0), roots.at(-1)?.bytes]
   return {
     country: deployment.country,
     state: deployment.state,
@@ -177,8 +182,8 @@ export function deploymentView(deployment: Deployment, rootMetadata: Uint8Array)
     root: issuerView(deployment.root),
     formerRoots: deployment.formerRoots.map(issuerView),
     extraRoots: deployment.extraRoots.map(issuerView),
-    tufThreshold: 1,
-    tufRoot: base64Encode(rootMetadata),
+    tufThreshold: newest === undefined ? 0 : readRoot(newest).signed.roles.root.threshold,
+    tufRoot: base64Encode(first),
   }
 }
 
@@ -194,6 +199,29 @@ export function statusView({ head, expiries, issuers, pending, level }: Status) 
     expiries: expiries.map((expiry) => ({ ...expiry, at: formatTime(expiry.at) })),
     issuers,
     pending: pending.map(({ name, createdAt }) => ({ name, createdAt: formatTime(createdAt) })),
+  }
+}
+
+/** The file that people sign is in base64, as it is to be saved. */
+export function tufView({ root, targets, roles, people, waiting, warnings }: TufStatus) {
+  return {
+    root: { version: root.version, expires: formatTime(root.expires) },
+    targets: { version: targets.version, expires: formatTime(targets.expires) },
+    roles,
+    people: people.map(({ name, keyid, key, registeredAt }) => {
+      return { name, keyid, algorithm: key.scheme, registeredAt: formatTime(registeredAt) }
+    }),
+    ...(waiting && {
+      proposal: {
+        id: waiting.proposal.id,
+        act: waiting.proposal.act,
+        principal: waiting.proposal.principal,
+        createdAt: formatTime(waiting.proposal.createdAt),
+        overtaken: waiting.overtaken,
+        ...(waiting.request && { request: base64Encode(encodeTufSigning(waiting.request)) }),
+      },
+    }),
+    warnings,
   }
 }
 

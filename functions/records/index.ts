@@ -30,6 +30,7 @@ import { ULID } from "@sealwright/core/names"
 import { readStatus } from "@sealwright/core/publish/status"
 import { readReconciliation } from "@sealwright/core/reconcile/acknowledge"
 import { recordForeign } from "@sealwright/core/records/foreign"
+import { readTuf } from "@sealwright/core/tuf/status"
 import { parseDigest } from "@sealwright/formats/oci"
 import { formatTime } from "@sealwright/formats/time"
 import { runSync } from "@sealwright/verifier/node-crypto"
@@ -52,6 +53,7 @@ import {
   signatureView,
   statusView,
   timestampAuthorityView,
+  tufView,
 } from "../http/views.ts"
 
 const settings = readSettings(process.env, "table", "bucket")
@@ -152,9 +154,10 @@ const routes: { readonly [routeKey: string]: Route } = {
   },
   "GET /v1/deployment": async () => {
     const deployment = await readDeployment(table)
-    const [root] = await tufDocuments(table, "root")
-    return reply(200, { deployment: deploymentView(deployment, root?.bytes ?? new Uint8Array(0)) })
+    const roots = await tufDocuments(table, "root")
+    return reply(200, { deployment: deploymentView(deployment, roots) })
   },
+  "GET /v1/tuf": async () => reply(200, { tuf: tufView(await readTuf(ports)) }),
   "GET /v1/issuers": async () =>
     reply(200, { issuers: [...(await listIssuers(table)), ...(await listPendingIssuers(table))].map(issuerView) }),
   "GET /v1/issuers/{issuer}": async (event) =>

@@ -17,6 +17,11 @@ import {
   rootRotationSchema,
   takeoverSchema,
   timestampAuthoritySchema,
+  tufKeySchema,
+  tufProposalSchema,
+  tufRotationSchema,
+  tufSignaturesSchema,
+  tufWithdrawalSchema,
 } from "../../functions/http/admin-schemas.ts"
 import {
   acknowledgementSchema,
@@ -38,6 +43,11 @@ const BODIES: { readonly [routeKey: string]: GenericSchema } = {
   "POST /v1/root/rotation": rootRotationSchema,
   "POST /v1/root/extra": extraRootSchema,
   "POST /v1/root/retirement": rootRetirementSchema,
+  "POST /v1/tuf/keys": tufKeySchema,
+  "POST /v1/tuf/proposals": tufProposalSchema,
+  "POST /v1/tuf/signatures": tufSignaturesSchema,
+  "POST /v1/tuf/withdrawal": tufWithdrawalSchema,
+  "POST /v1/tuf/rotation": tufRotationSchema,
   "POST /v1/issuers/{issuer}/rotation": issuerRotationSchema,
   "POST /v1/issuers/{issuer}/takeover": takeoverSchema,
   "POST /v1/profiles/{profile}/rotation": profileRotationSchema,

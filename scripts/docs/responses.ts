@@ -1,5 +1,5 @@
 /** What the API answers, as JSON Schema. test/unit/docs.test.ts holds it against the functions' own views. One table, so as long as the API. */
-import { KEY_MODES } from "@sealwright/core/model"
+import { KEY_MODES, TUF_ROLES } from "@sealwright/core/model"
 
 type Schema = { readonly [name: string]: unknown }
 
@@ -187,7 +187,7 @@ export const COMPONENTS = {
     root: { ...issuer, description: "certifies new issuers" },
     formerRoots: { type: "array", items: issuer, description: "retired ones have left the trust bundle" },
     extraRoots: { type: "array", items: issuer, description: "of other algorithms, for the issuers of these" },
-    tufThreshold: { const: 1 },
+    tufThreshold: { ...whole, description: "of the TUF root in force" },
     tufRoot: { ...base64, description: "the first TUF root, for deployers to pin" },
   }),
   Revocation: object({
@@ -304,9 +304,42 @@ export const COMPONENTS = {
     },
     ["committedAt"],
   ),
+  Tuf: object(
+    {
+      root: object({ version: whole, expires: time }),
+      targets: object({ version: whole, expires: time }),
+      roles: {
+        type: "array",
+        items: object({
+          role: { enum: [...TUF_ROLES] },
+          threshold: whole,
+          keys: { type: "array", items: object({ keyid: hex64, name: text, home: { enum: ["service", "person"] } }) },
+          nextGeneration: { ...whole, description: "of the role's next key of the service" },
+        }),
+      },
+      people: { type: "array", items: object({ name: text, keyid: hex64, algorithm: text, registeredAt: time }) },
+      proposal: {
+        ...object(
+          {
+            id: hex64,
+            act: text,
+            principal: text,
+            createdAt: time,
+            overtaken: flag,
+            request: { ...base64, description: "application/vnd.sealwright.tuf-signing.v1+json, for people to sign" },
+          },
+          ["request"],
+        ),
+        description: "what waits for signatures of people; absent when nothing does",
+      },
+      warnings: texts,
+    },
+    ["proposal"],
+  ),
   Gateway: { ...object({ message: text }), description: "API Gateway's own refusal; no code of ours" },
 } as const satisfies { readonly [name: string]: Schema }
 
+const tuf = object({ tuf: ref("Tuf") })
 const signature = ref("Signature")
 const timestampAuthority = object({ timestampAuthority: ref("TimestampAuthority") })
 const ocspResponders = object({ ocspResponders: { type: "array", items: ref("OcspResponder") } })
@@ -445,6 +478,24 @@ export const ANSWERS: { readonly [routeKey: string]: Answer } = {
   "GET /v1/status": {
     summary: "Where publication stands, what ends when, which issuers are used up",
     status: { 200: ref("Status") },
+  },
+  "GET /v1/tuf": {
+    summary: "Keys and thresholds of the TUF roles, and what waits for signatures of people",
+    status: { 200: tuf },
+  },
+  "POST /v1/tuf/keys": { summary: "Register the public half of a person's TUF key", status: { 200: tuf } },
+  "POST /v1/tuf/proposals": {
+    summary: "Make the next TUF root or targets; 202 while signatures of people are missing",
+    status: { 200: tuf, 202: tuf },
+  },
+  "POST /v1/tuf/signatures": {
+    summary: "Hand in signatures of people; the documents are stored when every threshold is met",
+    status: { 200: tuf },
+  },
+  "POST /v1/tuf/withdrawal": { summary: "Give up what waits for signatures", status: { 200: tuf } },
+  "POST /v1/tuf/rotation": {
+    summary: "Give a TUF role a new key of the service; 202 while signatures of people are missing",
+    status: { 200: tuf, 202: tuf },
   },
   "GET /v1/publication": { summary: "Where publication stands", status: { 200: ref("Publication") } },
   "GET /v1/trees/notation": {

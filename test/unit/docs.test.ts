@@ -6,9 +6,12 @@ import { addRoot } from "@sealwright/core/admin/roots"
 import { acceptJob } from "@sealwright/core/jobs/accept"
 import { auditOfDay } from "@sealwright/core/ledger/audit"
 import { readDeployment, readIssuer } from "@sealwright/core/ledger/trust"
+import { tufDocuments } from "@sealwright/core/ledger/tuf-documents"
 import type { ForeignSignature, OcspResponder } from "@sealwright/core/model"
 import { makeOcspResponders } from "@sealwright/core/ocsp/responder"
 import { makeTimestampAuthority } from "@sealwright/core/timestamp/authority"
+import { propose } from "@sealwright/core/tuf/flow"
+import { readTuf } from "@sealwright/core/tuf/status"
 import { parseBundleIndex } from "@sealwright/formats/bundle-index"
 import { hexEncode, utf8, utf8Decode } from "@sealwright/formats/bytes"
 import { parseAllowList, parseRevocationList } from "@sealwright/formats/revocation-list"
@@ -31,6 +34,7 @@ import {
   revocationView,
   signatureView,
   timestampAuthorityView,
+  tufView,
 } from "../../functions/http/views.ts"
 import { OCSP_ROUTES, ROUTES } from "../../functions/routes.ts"
 import { parseNotationTree } from "../../packages/cli/src/bundle-folder.ts"
@@ -40,6 +44,7 @@ import { ANSWERS, COMPONENTS } from "../../scripts/docs/responses.ts"
 import { generatedDocuments, outdated, ROOT } from "../../scripts/docs.ts"
 import { outsideCrl } from "../support/authority.ts"
 import { ADMIN, createService, signRequest } from "../support/service.ts"
+import { newPerson } from "../support/tuf-people.ts"
 
 const AT = new Date("2026-11-21T09:00:00Z")
 const FOREIGN: ForeignSignature = {
@@ -61,6 +66,13 @@ async function makeResponder({ ports }: ReturnType<typeof createService>): Promi
   const [responder] = await makeOcspResponders(ports, request, ADMIN)
   if (responder === undefined) throw new Error("no responder")
   return responder
+}
+
+async function tufWaiting(service: ReturnType<typeof createService>) {
+  await newPerson(service, "ann")
+  const wish = { role: "root", keys: ["service", "ann"], threshold: 2, days: undefined } as const
+  await expect(propose(service.ports, wish, ADMIN)).rejects.toMatchObject({ code: "TUF_SIGNATURES_PENDING" })
+  return tufView(await readTuf(service.ports))
 }
 const REPAIR = "run `node scripts/node24.mjs scripts/docs.ts`"
 
@@ -107,7 +119,11 @@ describe("the API document", () => {
         nextUpdate: AT,
         epoch: 1,
       }),
-      Deployment: deploymentView(await readDeployment(service.ports.table), new Uint8Array(1)),
+      Deployment: deploymentView(
+        await readDeployment(service.ports.table),
+        await tufDocuments(service.ports.table, "root"),
+      ),
+      Tuf: await tufWaiting(service),
       Revocation: revocationView(revocation),
       Job: {
         ...jobView(

@@ -29,6 +29,38 @@ const COMMANDS: { readonly [name: string]: { readonly summary: string; readonly 
     summary: "hold a ceremony of an offline root, by a script",
     load: async () => (await import("./commands/root-ceremony.ts")).rootCeremony,
   },
+  "tuf show": {
+    summary: "show keys and thresholds, or who signed a file",
+    load: async () => (await import("./commands/tuf.ts")).tufShow,
+  },
+  "tuf key add": {
+    summary: "register a person's key for the TUF root or targets",
+    load: async () => (await import("./commands/tuf.ts")).tufKeyAdd,
+  },
+  "tuf propose": {
+    summary: "make the next TUF root or targets, with other keys, threshold or end",
+    load: async () => (await import("./commands/tuf.ts")).tufPropose,
+  },
+  "tuf rotate": {
+    summary: "give a TUF role a new key of the service",
+    load: async () => (await import("./commands/tuf.ts")).tufRotate,
+  },
+  "tuf request": {
+    summary: "get the file that people sign",
+    load: async () => (await import("./commands/tuf.ts")).tufRequest,
+  },
+  "tuf sign": {
+    summary: "sign a TUF root or targets offline",
+    load: async () => (await import("./commands/tuf.ts")).tufSign,
+  },
+  "tuf submit": {
+    summary: "hand in a signed TUF root or targets",
+    load: async () => (await import("./commands/tuf.ts")).tufSubmit,
+  },
+  "tuf withdraw": {
+    summary: "give up what waits for signatures",
+    load: async () => (await import("./commands/tuf.ts")).tufWithdraw,
+  },
   "issuer create": {
     summary: "create an issuing CA",
     load: async () => (await import("./commands/issuer.ts")).issuerCreate,
