@@ -9,7 +9,7 @@ import { isServiceError, ServiceError } from "@sealwright/core/errors"
 import { watchUses } from "@sealwright/core/key-uses"
 import { readHead } from "@sealwright/core/ledger/publication"
 import type { PublishPorts } from "@sealwright/core/publish/edition"
-import { type Expiry, nextExpiries } from "@sealwright/core/publish/expiry"
+import { type Expiry, nextExpiries, nextTufExpiry } from "@sealwright/core/publish/expiry"
 import { publish } from "@sealwright/core/publish/flow"
 import { runSync } from "@sealwright/verifier/node-crypto"
 import { type ApiEvent, callerOf } from "../http/event.ts"
@@ -89,6 +89,9 @@ async function run(force: boolean) {
   const { people, schedule } = await nextExpiries(ports.table, clock())
   emitDays("DaysToExpiry", people)
   emitDays("OcspDaysToExpiry", schedule)
+  const tuf = await nextTufExpiry(ports.table)
+  if (tuf !== undefined)
+    emitMetric("TufHoursToExpiry", (tuf.at.getTime() - clock().getTime()) / 3_600_000, "Count", clock())
   log({ epoch: outcome.epoch, published: outcome.published, idle: outcome.idle })
   return outcome
 }

@@ -28,6 +28,9 @@ export interface ServiceAlarmsProps {
 /** A publication is renewed every six hours though nothing changed; an hour later its renewal has failed for an hour. */
 const OLDEST_PUBLICATION_SEC = 7 * 3600
 
+/** A timestamp lives for 72 hours and is signed anew every six: now two of these have failed. Every other role ends in months, and counts here when it comes this near. */
+const TUF_HOURS = 58
+
 /** A job of 10,000 subjects takes 20 seconds at the default rate; several wait for each other. */
 const OLDEST_JOB_SEC = 3600
 /** Chunks of batch jobs that a moment's trouble sent back within five minutes. */
@@ -85,6 +88,19 @@ export class ServiceAlarms extends Construct {
       threshold: OLDEST_PUBLICATION_SEC,
       comparisonOperator: ComparisonOperator.GREATER_THAN_THRESHOLD,
       evaluationPeriods: 3,
+      treatMissingData: TreatMissingData.BREACHING,
+    })
+    ring("TufHoursToExpiry", {
+      alarmDescription: `Sealwright: a TUF role that deployers read ends within ${TUF_HOURS} hours, or nothing publishes; then every client refuses what is published.`,
+      metric: new Metric({
+        namespace: "Sealwright",
+        metricName: "TufHoursToExpiry",
+        dimensionsMap: { Stack: props.name },
+        statistic: "Minimum",
+        period: Duration.minutes(15),
+      }),
+      threshold: TUF_HOURS,
+      comparisonOperator: ComparisonOperator.LESS_THAN_THRESHOLD,
       treatMissingData: TreatMissingData.BREACHING,
     })
     for (const [alarmId, days] of Object.entries(RENEWAL_DAYS))

@@ -368,6 +368,18 @@ describe("alarms", () => {
     })
   })
 
+  test("R18, R28: a TUF role that ends within hours rings, and so does silence of who would say so", () => {
+    const ends = alarms.filter(({ MetricName }) => MetricName === "TufHoursToExpiry")
+    expect(ends).toHaveLength(1)
+    expect(ends[0]).toMatchObject({
+      Namespace: "Sealwright",
+      Statistic: "Minimum",
+      Threshold: 58,
+      ComparisonOperator: "LessThanThreshold",
+      TreatMissingData: "breaching",
+    })
+  })
+
   test("a batch job that is not finished for an hour rings, and so does silence of its worker", () => {
     const age = alarms.filter(({ MetricName }) => MetricName === "OldestJobAge")
     expect(age).toHaveLength(1)
@@ -480,6 +492,11 @@ describe("policies for people and pipelines (D14)", () => {
       "POST/v1/root/retirement",
       "POST/v1/root/rotation",
       "POST/v1/timestamp-authority",
+      "POST/v1/tuf/keys",
+      "POST/v1/tuf/proposals",
+      "POST/v1/tuf/rotation",
+      "POST/v1/tuf/signatures",
+      "POST/v1/tuf/withdrawal",
       "PUT/v1/outside-authorities/*",
       "PUT/v1/outside-crls",
       "PUT/v1/profiles/*/allowances",

@@ -99,7 +99,8 @@ export async function listExpiries(table: Table): Promise<Expiry[]> {
     if (newest !== undefined) ends.push({ name: `tuf/${role}`, at: newest.expires, renewedBy: "people" })
   }
   const head = await readHead(table)
-  const commit = head === undefined || head.committed === 0 ? undefined : await readCommit(table, head.committed)
+  const shown = head?.published || head?.committed
+  const commit = shown === undefined || shown === 0 ? undefined : await readCommit(table, shown)
   for (const role of ["lists", "registry", "snapshot", "timestamp"] as const)
     if (commit !== undefined)
       ends.push({ name: `tuf/${role}`, at: tufExpiry(role, commit.date), renewedBy: "publication" })
@@ -136,4 +137,10 @@ export async function nextExpiries(
   )
   const first = (by: Expiry["renewedBy"]) => expiries.find(({ renewedBy }) => renewedBy === by)
   return { people: first("people"), schedule: first("schedule") }
+}
+
+/** The TUF role that ends first of all, whoever renews it: clients refuse everything from then on. @returns undefined before the first publication */
+export async function nextTufExpiry(table: Table): Promise<Expiry | undefined> {
+  const roles = (await listExpiries(table)).filter(({ name }) => name.startsWith("tuf/"))
+  return roles.some(({ name }) => name === "tuf/timestamp") ? roles[0] : undefined
 }
