@@ -2,10 +2,15 @@ import { createHash } from "node:crypto"
 import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { TUF_ROLES } from "@sealwright/core/model"
+import { propose, rotateTufKey } from "@sealwright/core/tuf/flow"
+import { readRoot } from "@sealwright/core/tuf/rules"
+import { encodeMetadata, signedBytes } from "@sealwright/formats/tuf-encode"
 import { Updater } from "tuf-js"
 import { afterAll, beforeAll, expect, test } from "vitest"
 import { PROJECT, run, withClients } from "../support/clients.ts"
-import { createService, signRequest } from "../support/service.ts"
+import { ADMIN, createService, signRequest } from "../support/service.ts"
+import { newPerson, signAll } from "../support/tuf-people.ts"
 import { type StaticRepository, serve } from "./repositories.ts"
 
 const LISTS = ["lists/revocations.json", "lists/allow.json"]
@@ -16,7 +21,12 @@ interface Follower {
   readonly name: string
   readonly follow: (folder: string, url: string) => Promise<{ readonly targets?: unknown; readonly refused?: string }>
   /** how it calls each attack */
-  readonly calls: { readonly rollback: RegExp; readonly freeze: RegExp; readonly mix: RegExp }
+  readonly calls: {
+    readonly rollback: RegExp
+    readonly freeze: RegExp
+    readonly mix: RegExp
+    readonly unsigned: RegExp
+  }
 }
 
 type Files = ReadonlyMap<string, Uint8Array>
@@ -27,6 +37,7 @@ withClients("R28, R32: any TUF client follows what is published", ["python"], (p
   let older: Files
   let newer: Files
   let frozen: Files
+  let shared: Awaited<ReturnType<typeof publishShared>>
   const frozenRoot = join(work, "frozen-root.json")
   let repository: StaticRepository
 
@@ -35,6 +46,7 @@ withClients("R28, R32: any TUF client follows what is published", ["python"], (p
     older = now.older
     newer = now.newer
     frozen = (await publishTwice(-30 * DAY_SEC)).newer
+    shared = await publishShared()
     writeFileSync(root, fileOf(newer, "1.root.json"))
     writeFileSync(frozenRoot, fileOf(frozen, "1.root.json"))
     repository = await serve(newer)
@@ -59,6 +71,7 @@ withClients("R28, R32: any TUF client follows what is published", ["python"], (p
         rollback: /^BadVersionNumberError$/,
         freeze: /^ExpiredMetadataError$/,
         mix: /^(RepositoryError|LengthOrHashMismatchError|DownloadLengthMismatchError)$/,
+        unsigned: /^UnsignedMetadataError$/,
       },
     },
     {
@@ -89,6 +102,7 @@ withClients("R28, R32: any TUF client follows what is published", ["python"], (p
         rollback: /^BadVersionError: /,
         freeze: /^ExpiredMetadataError: /,
         mix: /Unable to load targets .*(Max length reached|hash|length)/,
+        unsigned: /signed by 0\/2 keys|Unsigned|[Ss]ignature|threshold/,
       },
     },
     {
@@ -113,7 +127,12 @@ withClients("R28, R32: any TUF client follows what is published", ["python"], (p
         const read = (path: string) => sha256(readFileSync(join(targetDir, encodeURIComponent(path))))
         return { targets: Object.fromEntries(LISTS.map((path) => [path, read(path)])) }
       },
-      calls: { rollback: /^TUF_ROLLBACK$/, freeze: /^TUF_EXPIRED$/, mix: /^TUF_HASH_MISMATCH$/ },
+      calls: {
+        rollback: /^TUF_ROLLBACK$/,
+        freeze: /^TUF_EXPIRED$/,
+        mix: /^TUF_HASH_MISMATCH$/,
+        unsigned: /^TUF_SIGNATURES_MISSING$/,
+      },
     },
   ]
 
@@ -132,6 +151,24 @@ withClients("R28, R32: any TUF client follows what is published", ["python"], (p
     expect(await follow(folder, repository.url)).toEqual({ targets: digestsOf(newer) })
     expect(digestsOf(newer)).not.toEqual(digestsOf(older))
   })
+
+  test.each(FOLLOWERS)(
+    "R29: $name follows a shared root and new keys of every role, and refuses a root that one key signed",
+    async ({ follow, calls }) => {
+      const { followed, short } = shared
+      const pinned = join(work, "shared-root.json")
+      writeFileSync(pinned, fileOf(followed[0] as Files, "1.root.json"))
+      const folder = newFolder(pinned)
+      for (const files of followed) {
+        repository.files = files
+        expect(await follow(folder, repository.url)).toEqual({ targets: digestsOf(files) })
+      }
+      repository.files = short
+      expect((await follow(folder, repository.url)).refused).toMatch(calls.unsigned)
+      repository.files = followed.at(-1) as Files
+      expect(await follow(newFolder(pinned), repository.url)).toEqual({ targets: digestsOf(repository.files) })
+    },
+  )
 
   test.each(FOLLOWERS)("$name refuses a repository rolled back", async ({ follow, calls }) => {
     const folder = newFolder(root)
@@ -153,6 +190,43 @@ withClients("R28, R32: any TUF client follows what is published", ["python"], (p
     expect((await follow(newFolder(root), repository.url)).refused).toMatch(calls.mix)
   })
 })
+
+/** A root of 2 among the service and two people, new keys of every role, and after that a root that one key alone signed. */
+async function publishShared(): Promise<{ readonly followed: readonly Files[]; readonly short: Files }> {
+  const service = createService()
+  service.pass((Date.now() - service.ports.clock().getTime()) / 1000 - 600)
+  await service.setUp()
+  const show = async () => {
+    service.pass(60)
+    await service.publish(true)
+    return published(service)
+  }
+  const followed = [await show()]
+  const ann = await newPerson(service, "ann")
+  const bob = await newPerson(service, "bob", "ed25519")
+  const wish = { role: "root", keys: ["service", "ann", "bob"], threshold: 2, days: undefined } as const
+  const waits = async (act: Promise<unknown>) => {
+    await expect(act).rejects.toMatchObject({ code: "TUF_SIGNATURES_PENDING" })
+    expect(await signAll(service, bob)).toBe(true)
+  }
+  await waits(propose(service.ports, wish, ADMIN))
+  followed.push(await show())
+  for (const role of TUF_ROLES) {
+    const rotation = rotateTufKey(service.ports, role, 2, ADMIN)
+    await (role === "lists" || role === "registry" ? rotation : waits(rotation))
+    followed.push(await show())
+  }
+  const newest = followed.at(-1) as Files
+  const version = Math.max(...[...newest.keys()].map((key) => Number(/^(\d+)\.root\.json$/.exec(key)?.[1] ?? 0)))
+  const { signed } = readRoot(fileOf(newest, `${version}.root.json`))
+  const next = {
+    ...signed,
+    version: version + 1,
+    roles: { ...signed.roles, root: { keyids: [ann.keyid], threshold: 1 } },
+  }
+  const alone = encodeMetadata(next, [{ keyid: ann.keyid, signature: ann.sign(signedBytes(next)) }])
+  return { followed, short: new Map([...newest, [`${version + 1}.root.json`, alone]]) }
+}
 
 /** Two publications of a whole service, made `shiftSec` from now: each as a reader finds it. */
 async function publishTwice(shiftSec: number): Promise<{ readonly older: Files; readonly newer: Files }> {

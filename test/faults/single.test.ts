@@ -13,13 +13,19 @@ import { SLOT_SEC } from "@sealwright/core/jobs/slot"
 import { workJobs } from "@sealwright/core/jobs/work"
 import { openJobs } from "@sealwright/core/ledger/jobs"
 import { listOcspResponders } from "@sealwright/core/ledger/ocsp-responders"
+import { readTufDocuments } from "@sealwright/core/ledger/tuf-documents"
+import { TUF_ROLES } from "@sealwright/core/model"
 import { makeOcspResponders } from "@sealwright/core/ocsp/responder"
 import type { Item } from "@sealwright/core/ports"
 import { publish } from "@sealwright/core/publish/flow"
+import { namedKey } from "@sealwright/core/publish/tuf"
 import { revoke } from "@sealwright/core/revoke/flow"
 import { type RevocationRequestTarget, targetName } from "@sealwright/core/revoke/rules"
 import { createSigner, type SignRequest } from "@sealwright/core/sign/flow"
 import { makeTimestampAuthority } from "@sealwright/core/timestamp/authority"
+import { propose, rotateTufKey, submitSignatures, waitingProposal } from "@sealwright/core/tuf/flow"
+import { registerKey } from "@sealwright/core/tuf/keys"
+import { readRoot, reviewRequest } from "@sealwright/core/tuf/rules"
 import { hexEncode } from "@sealwright/formats/bytes"
 import { beforeAll, describe, expect, test } from "vitest"
 import { certifyOutside, outsideCrl } from "../support/authority.ts"
@@ -193,6 +199,27 @@ const ACTS: Readonly<Record<string, Act>> = {
     const [made] = await makeOcspResponders(ports, { ...request, generation: 2 }, ADMIN)
     const standing = await listOcspResponders(world.table)
     if (standing.length !== 1 || standing[0]?.key.keyId !== made?.key.keyId) world.fail("another responder stands")
+  },
+  "give every TUF role a new key": async (ports) => {
+    for (const role of TUF_ROLES) await rotateTufKey(ports, role, 2, ADMIN)
+  },
+  "have a person sign TUF root and targets": async (ports) => {
+    const ann = cheapSigner("ann")
+    await registerKey(ports, "ann", ann.spki, ADMIN)
+    const standing = async () => readRoot((await readTufDocuments(ports.table)).root.bytes).signed.roles.targets
+    const wish = { role: "targets", keys: ["service", "ann"], threshold: 2, days: undefined } as const
+    if ((await standing()).threshold === 1)
+      await propose(ports, wish, ADMIN).catch((error: unknown) => {
+        if (!isServiceError(error, "TUF_SIGNATURES_PENDING")) throw error
+      })
+    const { proposal, request } = (await waitingProposal(ports)) ?? {}
+    if (proposal === undefined || request === undefined) return
+    const { documents } = ports.run(reviewRequest(request, digest, ports.clock()))
+    const { keyid } = namedKey(digest, ann)
+    const signatures = documents
+      .filter(({ role }) => role === "targets")
+      .map(({ role, metadata }) => ({ role, keyid, signature: ann.sign(metadata.signedBytes) }))
+    await submitSignatures(ports, proposal.id, signatures, ADMIN)
   },
   publish: async (ports) => {
     await publish(ports, true)
