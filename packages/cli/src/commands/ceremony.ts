@@ -1,5 +1,5 @@
 import { base64Decode } from "@sealwright/formats/bytes"
-import { openObject, string } from "@sealwright/formats/shape"
+import { integer, openObject, string } from "@sealwright/formats/shape"
 import { type Command, SERVICE_OPTIONS } from "../arguments.ts"
 import { openClient } from "../client.ts"
 import { EXIT } from "../exit.ts"
@@ -12,6 +12,7 @@ const answerShape = openObject({
     identityHost: string(253),
     crlHost: string(260),
     tufUrl: string(2048),
+    tufThreshold: integer(1),
     tufRoot: string(1_000_000),
   }),
 })
@@ -25,7 +26,7 @@ Usage: sealwright ceremony --country US --state Washington --organisation "Wabbi
          [--algorithm ecdsa-p256-sha256] [--root-years 10] [--root-out tuf-root.json]
 
 Makes the root, the TUF keys and the names that stand in every certificate for ever. Safe to repeat with the same names.
-The TUF root has a threshold of 1 on keys of AWS KMS. --root-out writes the TUF root that deployers pin: hand it to
+The TUF root begins with a threshold of 1 on a key of AWS KMS; \`sealwright tuf propose\` shares it with people. --root-out writes the TUF root that deployers pin: hand it to
 them on a way that they trust.
 
 Example:
@@ -64,7 +65,7 @@ Example:
     if (rootOut !== undefined) writeFileWhole(rootOut, base64Decode(deployment.tufRoot))
     print(args.flag("json"), answer, () => [
       `Deployment of ${deployment.organisation}: identities @${deployment.identityHost}, CRLs at http://${deployment.crlHost}/crl/,`,
-      `trust data at ${deployment.tufUrl} (TUF threshold 1, key service).`,
+      `trust data at ${deployment.tufUrl} (TUF root: threshold ${deployment.tufThreshold}).`,
       ...(rootOut === undefined ? [] : [`TUF root for deployers to pin: ${rootOut}`]),
     ])
     return EXIT.done

@@ -98,7 +98,6 @@ export function readTargetsFile(bytes: Uint8Array): Metadata<Targets> {
 /**
  * Checks a signing request by what its documents say: they follow on the ones in force, which are signed as they should be, the trust bundle is the
  * one that targets list, and the words are those that the documents deserve.
- * @param names keyid to what people call the key, of the request or of who reads it
  * @throws ServiceError TUF_REQUEST_WRONG
  * @throws FormatError for documents that can't be read
  */
@@ -179,7 +178,8 @@ export function rootChanges(before: Root, after: Root, names: ReadonlyMap<string
   return changes
 }
 
-function targetsChanges(
+/** What targets change, in words, with their trust bundle. */
+export function targetsChanges(
   before: Targets,
   after: Targets,
   oldBundle: TrustBundle,
@@ -210,8 +210,6 @@ function targetsChanges(
   changes.push(...bundleChanges(oldBundle, newBundle, digest))
   return changes
 }
-
-export { targetsChanges }
 
 function bundleChanges(before: TrustBundle, after: TrustBundle, digest: Digest): string[] {
   const changes: string[] = []
