@@ -9,12 +9,11 @@ import {
   type PendingIssuer,
   type Profile,
   type TransparencyLogs,
-  TUF_ROLES,
-  type TufKeys,
 } from "../model.ts"
 import type { Item, Table, Write } from "../ports.ts"
 import { Attributes, keyAttributes, keyFrom, present } from "./attributes.ts"
 import { keys, queryAll } from "./keys.ts"
+import { tufAttributes, tufFrom } from "./tuf-keys.ts"
 
 export function deploymentItem(deployment: Deployment): Item {
   return {
@@ -99,25 +98,6 @@ function logsFrom(attributes: Attributes): TransparencyLogs {
     cosigner: one.has("cosigner") ? keyFrom(one.map("cosigner")) : undefined,
   })
   return { signatures: originFrom(attributes.map("signatures")), events: originFrom(attributes.map("events")) }
-}
-
-/** The first key of each role, as deployments had it that knew no other; those after it, where there are any, beside. */
-function tufAttributes(tuf: TufKeys): { readonly [name: string]: Item[string] } {
-  const first = TUF_ROLES.flatMap((role) => tuf[role].slice(0, 1).map((key) => [role, keyAttributes(key)] as const))
-  const later = TUF_ROLES.flatMap((role) =>
-    tuf[role].length > 1 ? [[role, tuf[role].slice(1).map(keyAttributes)] as const] : [],
-  )
-  return { tuf: Object.fromEntries(first), ...(later.length > 0 && { tufLater: Object.fromEntries(later) }) }
-}
-
-function tufFrom(attributes: Attributes): TufKeys {
-  const first = attributes.map("tuf")
-  const later = attributes.has("tufLater") ? attributes.map("tufLater") : undefined
-  const keysOf = (role: string) => [
-    keyFrom(first.map(role)),
-    ...(later?.has(role) ? later.maps(role).map(keyFrom) : []),
-  ]
-  return Object.fromEntries(TUF_ROLES.map((role) => [role, keysOf(role)])) as unknown as TufKeys
 }
 
 function issuerAttributes(issuer: Issuer): { readonly [name: string]: Item[string] } {
