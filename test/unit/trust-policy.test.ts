@@ -159,6 +159,8 @@ describe("policy members", () => {
         algorithms: ["ecdsa-p256-sha256"],
         maxStaleSec: 3600,
         requireAllowList: true,
+        requireLog: true,
+        logPolicy: "quorum none\n",
       },
       "ok",
     ],

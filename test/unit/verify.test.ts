@@ -63,6 +63,7 @@ test("R27: a good signature is accepted, with a line for each check", () => {
     "identity pass",
     "revocation pass",
     "allow list skip",
+    "log skip",
   ])
   expect(verdict.signatures[0]?.signer).toMatchObject({ identity: "web@sign.example.test", number: 4711 })
   expect(JSON.parse(JSON.stringify(verdict))).toEqual(verdict)

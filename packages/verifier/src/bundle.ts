@@ -188,7 +188,15 @@ function* open(input: BundleInput, maxStaleSec: number): Step<OpenedBundle> {
     freshness,
     stale: isStale({ freshness }, input.now, maxStaleSec),
     maxStaleSec,
-    floors: raiseFloors(outcome.floors, list.content, list.digest, allow?.content, registry.epoch, roots.accepted),
+    floors: raiseFloors(
+      outcome.floors,
+      list.content,
+      list.digest,
+      allow?.content,
+      registry.epoch,
+      roots.accepted,
+      input.floors?.logs,
+    ),
     crlKeyIds: [...(tuf.targets.get(LISTS)?.signed.targets.keys() ?? [])].flatMap(
       (path) => /^lists\/([0-9a-f]{64})\.crl$/.exec(path)?.[1] ?? [],
     ),

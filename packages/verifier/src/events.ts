@@ -12,7 +12,7 @@ export function decisionEvents(
     artifact: verdict.artifact,
     ...(reference !== undefined && { reference: printable(reference) }),
   }
-  const signatures = verdict.signatures.map(({ index, outcome, code, parties, signer, checks }): DecisionEvent => {
+  const signatures = verdict.signatures.map(({ index, outcome, code, parties, signer, log, checks }): DecisionEvent => {
     const failed = checks.find((check) => check.outcome === "fail")
     return {
       event: "signature",
@@ -24,6 +24,7 @@ export function decisionEvents(
       remedy: VERDICT_CODES[code].remedy,
       ...(parties.length > 0 && { parties }),
       ...signer,
+      ...(log && { logOrigin: log.origin, logIndex: log.index, logSize: log.size }),
     }
   })
   const { code } = verdict

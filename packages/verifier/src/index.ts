@@ -29,11 +29,13 @@ export {
   type RefusedBundle,
 } from "./bundle.ts"
 export { ChainCache } from "./chain-cache.ts"
+export type { Consistency } from "./log-check.ts"
+export { type LogEvidence, MAX_LOG_PROOFS } from "./log-proof.ts"
 export { importNotationPolicy, type NotationStatement, policyForReference, type ReadStore } from "./notation-policy.ts"
 export type { CryptoRequest, Step } from "./requests.ts"
 export type { RevocationAnswer, RevocationQuery, RevocationReader } from "./revocation.ts"
 export type { TimestampTrust } from "./signing-time.ts"
-export { type BundleFloors, encodeState, type ListCounts, parseState, STATE_TYPE } from "./state.ts"
+export { type BundleFloors, encodeState, type ListCounts, parseState, raiseLogFloors, STATE_TYPE } from "./state.ts"
 export { type Identity, loadTrustPolicy, type Party, type PolicyChecks, type TrustPolicy } from "./trust-policy.ts"
 export {
   type Loaded,
@@ -47,7 +49,9 @@ export {
 export {
   type Check,
   type DecisionEvent,
+  type LoggedAs,
   type PartFreshness,
+  type ProvenHead,
   type SignatureVerdict,
   VERDICT_CODES,
   type Verdict,

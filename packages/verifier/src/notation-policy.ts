@@ -128,6 +128,8 @@ function statementOf(read: ReadStatement, readStore: ReadStore): NotationStateme
         required: read.signatureVerification.verifyTimestamp ?? "always",
       },
       requireAllowList: false,
+      requireLog: false,
+      logPolicy: undefined,
       acceptNewRoots: false,
     },
   }

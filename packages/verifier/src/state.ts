@@ -1,13 +1,18 @@
-import { utf8 } from "@sealwright/formats/bytes"
+import { hexDecode, hexEncode, utf8 } from "@sealwright/formats/bytes"
+import { parseTreeSize } from "@sealwright/formats/checkpoint"
 import { FormatError } from "@sealwright/formats/errors"
+import type { TreeState } from "@sealwright/formats/merkle"
 import type { AllowList, RevocationList } from "@sealwright/formats/revocation-list"
 import { array, integer, map, object, openObject, type Reader, string } from "@sealwright/formats/shape"
 import { parseJson } from "@sealwright/formats/strict-json"
 import { formatTime, parseTime } from "@sealwright/formats/time"
 import type { TufFloors } from "./tuf-client.ts"
+import type { ProvenHead } from "./verdict.ts"
 
 export const STATE_TYPE = "application/vnd.sealwright.verifier-state.v1+json"
 export const MAX_STATE_BYTES = 1024 * 1024
+/** The two of a deployment, and those that it had before. */
+const MAX_LOGS = 64
 
 /** How much a list holds, by kind. Each only grows: a released hold stays counted among the targets that lists have named. */
 export interface ListCounts {
@@ -27,6 +32,8 @@ export interface BundleFloors {
   readonly registryEpoch: number
   /** lower-case hex SHA-256 of the roots that the deployer has taken over; undefined: none were seen, so the next bundle's are */
   readonly roots?: readonly string[] | undefined
+  /** the largest verified tree of each transparency log, by origin; undefined: none was seen */
+  readonly logs?: ReadonlyMap<string, TreeState> | undefined
 }
 
 /** Distinct targets that the list names or names as released. */
@@ -59,6 +66,7 @@ export function raiseFloors(
   allowList: AllowList | undefined,
   registryEpoch: number,
   roots: readonly string[],
+  logs: BundleFloors["logs"],
 ): BundleFloors {
   const { epoch, date } = list
   return {
@@ -67,7 +75,20 @@ export function raiseFloors(
     allowEpoch: allowList?.epoch ?? 0,
     registryEpoch,
     roots,
+    ...(logs && { logs }),
   }
+}
+
+/** The floors after a verdict: trees that it proved count where they are larger than what was seen. */
+export function raiseLogFloors(floors: BundleFloors, heads: readonly ProvenHead[]): BundleFloors {
+  const logs = new Map(floors.logs)
+  for (const { origin, size, root } of heads) {
+    const known = logs.get(origin)
+    if (known === undefined && logs.size >= MAX_LOGS) continue
+    if (known === undefined || known.size < BigInt(size))
+      logs.set(origin, { size: BigInt(size), root: hexDecode(root) })
+  }
+  return logs.size === 0 ? floors : { ...floors, logs }
 }
 
 /**
@@ -75,14 +96,27 @@ export function raiseFloors(
  * one, flushed, then renamed over it. A crash in between leaves the old floors, which only let older bundles pass that were good before.
  */
 export function encodeState(floors: BundleFloors): Uint8Array {
-  const { list, ...rest } = floors
-  const json = { mediaType: STATE_TYPE, ...rest, list: { ...list, date: formatTime(list.date) } }
+  const { list, logs, ...rest } = floors
+  const json = {
+    mediaType: STATE_TYPE,
+    ...rest,
+    list: { ...list, date: formatTime(list.date) },
+    ...(logs && {
+      logs: Object.fromEntries(
+        [...logs].map(([origin, { size, root }]) => [origin, { size: `${size}`, root: hexEncode(root) }]),
+      ),
+    }),
+  }
   return utf8(`${JSON.stringify(json)}\n`)
 }
 
 const version = integer(0)
 const date: Reader<Date> = (value, at) => parseTime(string(20)(value, at))
 const thumbprint = string(64, /^[0-9a-f]{64}$/)
+const tree: Reader<TreeState> = (value, at) => {
+  const { size, root } = object({ size: string(16), root: thumbprint })(value, at)
+  return { size: parseTreeSize(size), root: hexDecode(root) }
+}
 const stateShape = object(
   {
     mediaType: string(100),
@@ -96,12 +130,12 @@ const stateShape = object(
     allowEpoch: version,
     registryEpoch: version,
   },
-  { roots: array(thumbprint, 64) },
+  { roots: array(thumbprint, 64), logs: map(tree, MAX_LOGS, string(255)) },
 )
 
 /**
  * A damaged state file must stop the caller: to go on without floors is to forget them.
- * @throws FormatError TOO_LARGE, TEXT_MALFORMED, JSON_MALFORMED, SHAPE_MISMATCH, VERSION_UNKNOWN
+ * @throws FormatError TOO_LARGE, TEXT_MALFORMED, JSON_MALFORMED, SHAPE_MISMATCH, VERSION_UNKNOWN, CHECKPOINT_MALFORMED for the size of a log's tree
  */
 export function parseState(bytes: Uint8Array): BundleFloors {
   const value = parseJson(bytes, { maxBytes: MAX_STATE_BYTES })

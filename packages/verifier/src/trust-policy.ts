@@ -1,5 +1,5 @@
 import { SCHEMES, type SignatureScheme } from "@sealwright/formats/algorithms"
-import { bytesEqual } from "@sealwright/formats/bytes"
+import { bytesEqual, utf8 } from "@sealwright/formats/bytes"
 import { FormatError } from "@sealwright/formats/errors"
 import { parseDigest } from "@sealwright/formats/oci"
 import {
@@ -16,6 +16,7 @@ import {
   string,
 } from "@sealwright/formats/shape"
 import { parseJsonWithRawPem } from "@sealwright/formats/strict-json"
+import { type LogPolicy, MAX_LOG_POLICY_BYTES, parseLogPolicy } from "@sealwright/formats/tlog-policy"
 import { ATTRIBUTE, type Certificate } from "@sealwright/formats/x509"
 import { EXTENSION, readExtension } from "@sealwright/formats/x509-extensions"
 import type { TimestampTrust } from "./signing-time.ts"
@@ -76,6 +77,10 @@ export interface TrustPolicy {
   readonly timestamps: TimestampTrust
   /** the publisher's allow list must have the artifact under this repository (R25) */
   readonly requireAllowList: boolean
+  /** every signature must be proven to stand in a transparency log (R30) */
+  readonly requireLog: boolean
+  /** the deployer's own, in place of the one that the publisher's trust bundle brings */
+  readonly logPolicy: LogPolicy | undefined
   /** roots that a key repository adds count without the deployer's acknowledgement */
   readonly acceptNewRoots: boolean
 }
@@ -136,11 +141,23 @@ function policyShape(readFile: ReadFile) {
       requiredAlgorithms: array(algorithmSet, 8, 1),
       maxStaleSec: integer(0, 10 * 366 * 86_400),
       requireAllowList: boolean,
+      requireLog: boolean,
+      logPolicy: logPolicyReader(readFile),
       timestampRoots: timestampRootsReader(readFile),
       requireTimestamp: boolean,
       acceptNewRoots: boolean,
     },
   )
+}
+
+/** A tlog-policy, or the name of its file: a policy has lines, and a name has none. */
+function logPolicyReader(readFile: ReadFile): Reader<LogPolicy> {
+  return (value, at) => {
+    const text = string(MAX_LOG_POLICY_BYTES)(value, at)
+    const bytes = text.includes("\n") ? utf8(text) : readFile(text)
+    if (bytes === undefined) throw new PolicyRefused("STORE_MISSING", text)
+    return parseLogPolicy(bytes)
+  }
 }
 
 const requirement: Reader<"all" | number> = (value, at) =>
@@ -174,6 +191,8 @@ function buildPolicy(read: ReadPolicy): TrustPolicy {
     maxStaleSec: read.maxStaleSec,
     timestamps: { roots: timestampRoots, required: requireTimestamp ? "always" : "none" },
     requireAllowList: read.requireAllowList ?? false,
+    requireLog: read.requireLog ?? false,
+    logPolicy: read.logPolicy,
     acceptNewRoots: read.acceptNewRoots ?? false,
   }
 }

@@ -60,6 +60,17 @@ const OWN_CODES = {
     "Do not run it; tell the publisher: somebody signs beside the record.",
   ),
   NOT_ON_ALLOW_LIST: rejected("the publisher's allow list has not this artifact here", DO_NOT_RUN),
+  LOG_PROOF_MISSING: rejected(
+    "the policy requires a log proof, and this signature has none",
+    "Get the signature's .tlog-proof from the publisher; one that was just made is logged within a minute.",
+  ),
+  LOG_PROOF_INVALID: rejected("a log proof is damaged, or of none of the signatures", FETCH_AGAIN),
+  LOG_CHECKPOINT_INVALID: rejected("a checkpoint is malformed, or a known key's signature of it is wrong", FETCH_AGAIN),
+  LOG_UNKNOWN: rejected("none of the logs that count here signed the checkpoint", FETCH_AGAIN),
+  LOG_FORKED: rejected(
+    "a log has shown two different trees of one size",
+    "Do not run it; keep both checkpoints and ask publisher and witnesses.",
+  ),
   ALGORITHMS_MISSING: rejected(
     "no party has one act signed under every algorithm that the policy requires",
     "Get the signature that is missing: an extra one stands beside the artifact as the first one does.",
@@ -82,6 +93,23 @@ const OWN_CODES = {
   REVOCATION_STALE: inconclusive("what is known of revocations is older than allowed", NEWER_BUNDLE),
   REVOCATION_NOT_COVERED: inconclusive("the list has not settled this signature's number", NEWER_BUNDLE),
   ALLOW_LIST_UNKNOWN: inconclusive("the policy asks for an allow list, and the bundle has none", NEWER_BUNDLE),
+  LOG_POLICY_MISSING: inconclusive(
+    "nothing says which logs and witnesses count",
+    "Give the publisher's bundle, or a logPolicy of your own.",
+  ),
+  LOG_POLICY_MALFORMED: inconclusive(
+    "the policy of logs and witnesses can't be used",
+    "Correct logPolicy, or have it corrected.",
+  ),
+  LOG_WITNESSES_MISSING: inconclusive(
+    "too few witnesses of the policy have seen the checkpoint",
+    "Get a newer proof or checkpoint; if it stays so, ask the publisher.",
+  ),
+  LOG_ROLLBACK: inconclusive("a log is smaller than it was seen before", NEWER_BUNDLE),
+  LOG_INCONSISTENT: inconclusive(
+    "a log's tiles do not prove that its trees are one history: they are damaged, or the log was forked",
+    "Fetch checkpoints and tiles again; if it stays so, keep them and ask publisher and witnesses.",
+  ),
   ALGORITHM_UNAVAILABLE: inconclusive(
     "this platform can't check signatures under this algorithm",
     "Verify with Node 24 or newer, or where WebCrypto has ML-DSA.",
@@ -146,7 +174,26 @@ export interface SignatureVerdict {
     readonly signingTime: string
     readonly expiry?: string
   }
+  /** where the signature was proven to stand in a log */
+  readonly log?: LoggedAs
   readonly checks: readonly Check[]
+}
+
+/** Numbers are decimal text. */
+export interface LoggedAs {
+  readonly origin: string
+  readonly index: string
+  /** of the tree that the proof leads to */
+  readonly size: string
+}
+
+/** A log's tree that a verified checkpoint speaks for. */
+export interface ProvenHead {
+  readonly origin: string
+  /** decimal */
+  readonly size: string
+  /** lower-case hex */
+  readonly root: string
 }
 
 /** How old one part of what was known is; times in RFC 3339. */
@@ -194,6 +241,8 @@ export interface Verdict {
   readonly checks: readonly Check[]
   readonly signatures: readonly SignatureVerdict[]
   readonly freshness: readonly PartFreshness[]
+  /** trees larger than those that the bundles' floors have; for `raiseLogFloors` */
+  readonly logs: readonly ProvenHead[]
   readonly events: readonly DecisionEvent[]
 }
 

@@ -9,6 +9,7 @@ import { ATTRIBUTE, type Certificate, nameAttribute } from "@sealwright/formats/
 import { actOf, signerKeyOf, signerNameOf } from "./acts.ts"
 import { isStale, type OpenedBundle, type RefusedBundle } from "./bundle.ts"
 import type { ChainCache } from "./chain-cache.ts"
+import { type Logs, logFindings } from "./log-proof.ts"
 import { type NotaryResult, type VerifiedNotary, verifyNotaryEnvelope } from "./notary.ts"
 import { AlgorithmUnavailable, digest, type Step } from "./requests.ts"
 import { CLOCK_TOLERANCE_MS } from "./revocation.ts"
@@ -41,6 +42,7 @@ export interface Question {
   readonly newRoots: readonly Uint8Array[]
   readonly bundles: readonly OpenedBundle[]
   readonly refused: readonly RefusedBundle[]
+  readonly logs: Logs
   readonly now: Date
   readonly cache: ChainCache | undefined
 }
@@ -83,6 +85,7 @@ function* weigh(bytes: Uint8Array, index: number, question: Question): Step<Weig
   const checks: Check[] = []
   let signer: Weighed["signer"]
   let standsFor: readonly number[] = []
+  let log: Weighed["log"]
   let identified: Pick<Weighed, "signerKey" | "signerName" | "act"> = NOBODY
   const algorithm = claimedAlgorithm(bytes)
   const end = (code: VerdictCode): Weighed => ({
@@ -92,6 +95,7 @@ function* weigh(bytes: Uint8Array, index: number, question: Question): Step<Weig
     parties: standsFor.map((at) => parties[at]?.party.name ?? "").filter((name) => name !== ""),
     ...(algorithm && { algorithm }),
     ...(signer && { signer }),
+    ...(log && { log }),
     checks,
     standsFor,
     ...identified,
@@ -151,7 +155,11 @@ function* weigh(bytes: Uint8Array, index: number, question: Question): Step<Weig
     checks.push(allowed)
     if (allowed.code !== undefined) return end(allowed.code)
   } else checks.push(skip("allow list", "the policy asks for none"))
-  return end("ACCEPTED")
+
+  const found = yield* logFindings(index, bundle, question.logs, policy, question.now)
+  checks.push(...found.checks)
+  log = found.log
+  return end(found.checks.find(({ code }) => code !== undefined)?.code ?? "ACCEPTED")
 }
 
 /**

@@ -7,6 +7,7 @@ import { type Act, algorithmChecks, completeActs, mayComplete } from "./acts.ts"
 import { type BundleOutcome, type Freshness, isStale, type OpenedBundle, type RefusedBundle } from "./bundle.ts"
 import type { ChainCache } from "./chain-cache.ts"
 import { decisionEvents } from "./events.ts"
+import { gatherLogs, headFindings, type LogEvidence, type Logs, provenHeads } from "./log-proof.ts"
 import { orMessage } from "./or-message.ts"
 import type { Step } from "./requests.ts"
 import { holds, type PolicyChecks, type TrustPolicy } from "./trust-policy.ts"
@@ -38,6 +39,8 @@ export interface VerifyInput {
   /** what `openBundle` gave, one for each deployment whose signatures are expected */
   readonly trusted?: BundleOutcome | readonly BundleOutcome[] | undefined
   readonly now: Date
+  /** proofs of logging and what else is at hand of transparency logs */
+  readonly log?: LogEvidence | undefined
   /** kept by the caller across calls, to check issuers' signatures once */
   readonly cache?: ChainCache | undefined
 }
@@ -59,6 +62,7 @@ export function* verify(input: VerifyInput): Step<Verdict> {
     bundle.freshness.map((part) => partFreshness(part, now, policy.maxStaleSec ?? bundle.maxStaleSec)),
   )
   for (const { strict } of freshness) if (strict !== undefined) checks.push(warn("freshness", strict.text))
+  let logs: Logs | undefined
   const conclude = (code: VerdictCode, weighed: readonly Weighed[] = [], more: readonly Check[] = []): Verdict => {
     const verdict = {
       verdict: verdictOf(code),
@@ -67,6 +71,7 @@ export function* verify(input: VerifyInput): Step<Verdict> {
       checks: [...checks, ...more],
       signatures: weighed.map(reported),
       freshness,
+      logs: logs === undefined ? [] : provenHeads(logs),
     }
     return { ...verdict, events: decisionEvents(verdict, input.reference, now) }
   }
@@ -101,6 +106,11 @@ export function* verify(input: VerifyInput): Step<Verdict> {
   if (newRoots.length > 0) checks.push(warn("bundle", "the publisher added a root that nobody here has accepted"))
   if (newRoots.length === 0 && parties.every(({ certificates }) => certificates.length === 0))
     return refuse("source", "SOURCE_NOT_TRUSTED")
+  logs = yield* gatherLogs(input.log ?? {}, envelopes, policy, bundles)
+  const heads = yield* headFindings(input.log?.checkpoints ?? [], logs, now)
+  const tampered = heads.find(({ code }) => code !== undefined)
+  if (tampered?.code !== undefined) return conclude(tampered.code, [], heads)
+  checks.push(...heads)
   const question: Question = {
     artifact,
     reference,
@@ -110,6 +120,7 @@ export function* verify(input: VerifyInput): Step<Verdict> {
     newRoots,
     bundles,
     refused,
+    logs,
     now,
     cache: input.cache,
   }
@@ -256,15 +267,24 @@ function checksFor(policy: TrustPolicy, reference: Reference | undefined, artifa
   return narrowest?.checks ?? policy.checks
 }
 
-function checkTypes({ artifact, envelopes, policy, now, reference, trusted }: VerifyInput): void {
+function checkTypes({ artifact, envelopes, policy, now, reference, trusted, log = {} }: VerifyInput): void {
   const outcomes: readonly unknown[] = trusted === undefined ? [] : [trusted].flat()
   if (typeof artifact?.digest !== "string") throw new TypeError("`artifact.digest` is not a string")
   if (artifact.size !== undefined && !Number.isSafeInteger(artifact.size)) throw new TypeError("`artifact.size`")
   if (artifact.mediaType !== undefined && typeof artifact.mediaType !== "string")
     throw new TypeError("`artifact.mediaType` is not a string")
   if (reference !== undefined && typeof reference !== "string") throw new TypeError("`reference` is not a string")
-  if (!Array.isArray(envelopes) || envelopes.some((each) => !(each instanceof Uint8Array)))
-    throw new TypeError("`envelopes` is not a list of Uint8Array")
+  for (const [name, files] of Object.entries({
+    envelopes,
+    "log.proofs": log.proofs,
+    "log.checkpoints": log.checkpoints,
+  }))
+    if (
+      files === undefined
+        ? name === "envelopes"
+        : !Array.isArray(files) || files.some((each) => !(each instanceof Uint8Array))
+    )
+      throw new TypeError(`\`${name}\` is not a list of Uint8Array`)
   if (!(now instanceof Date) || Number.isNaN(now.getTime())) throw new TypeError("`now` is not a time")
   if (!Array.isArray(policy?.parties) || policy.parties.length === 0 || !(policy.atLeast >= 1))
     throw new TypeError("`policy` was not made by loadTrustPolicy or importNotationPolicy")
