@@ -136,6 +136,18 @@ export function* checkCheckpoint(
   return refuse("LOG_WITNESSES_MISSING", [...names].join(", "))
 }
 
+/** Which witness of a policy made a line of a checkpoint, and when it says so; `invalid`: its key, but not its signature, or one without a time. */
+export function* cosignatureOf(
+  line: NoteSignature,
+  text: string,
+  { keys }: TrustedLogs,
+): Step<{ readonly witness: string; readonly time: Date } | "invalid" | "unknown"> {
+  const known = keys.get(lineOf(line))
+  if (known?.witness === undefined) return "unknown"
+  const time = yield* orUnavailable(signatureTime(known.key, text, line.signature))
+  return typeof time === "number" && time > 0 ? { witness: known.witness, time: new Date(time) } : "invalid"
+}
+
 /** @returns milliseconds, 0 for a signature that says no time; undefined for one that does not verify */
 function* signatureTime(key: NoteKey, text: string, signature: Uint8Array): Step<number | undefined> {
   const parts = orMessage(() => checkpointSignature(key, text, signature))
