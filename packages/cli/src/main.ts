@@ -218,6 +218,10 @@ const COMMANDS: { readonly [name: string]: { readonly summary: string; readonly 
     summary: "verify an artifact offline",
     load: async () => (await import("./commands/verify.ts")).verifyCommand,
   },
+  "log check": {
+    summary: "check a transparency log's newest checkpoint",
+    load: async () => (await import("./commands/log.ts")).logCheck,
+  },
   "trust roots": {
     summary: "list a bundle's roots and which are accepted",
     load: async () => (await import("./commands/trust.ts")).trustRoots,

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto"
 import { closeSync, openSync, readSync, statSync } from "node:fs"
 import type { HashName } from "@sealwright/formats/algorithms"
 import type { Descriptor } from "@sealwright/formats/oci"
+import { LOG_PROOF_SUFFIX, MAX_LOG_PROOF_BYTES } from "@sealwright/formats/tlog-proof"
 import { usage } from "./exit.ts"
 import { readFileIfThere } from "./files.ts"
 import { isLayout, layoutSignatures, layoutSubject } from "./layout.ts"
@@ -44,6 +45,14 @@ export function signaturesBeside(subject: Subject): Uint8Array[] {
   const { path } = subject
   return [envelopePath(path), extraEnvelopePath(path)].flatMap(
     (file) => readFileIfThere(file, MAX_ENVELOPE_BYTES) ?? [],
+  )
+}
+
+/** Log proofs beside a file's envelopes; an image layout has none of its own. */
+export function proofsBeside({ kind, path }: Subject): Uint8Array[] {
+  if (kind === "image") return []
+  return [envelopePath(path), extraEnvelopePath(path)].flatMap(
+    (file) => readFileIfThere(`${file}${LOG_PROOF_SUFFIX}`, MAX_LOG_PROOF_BYTES) ?? [],
   )
 }
 

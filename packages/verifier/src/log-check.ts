@@ -205,3 +205,30 @@ export function* relateTrees(
     ? { ok: true, checked: true }
     : refuse("LOG_INCONSISTENT", `${origin}, from ${old.size} to ${present.size}`)
 }
+
+/** A log's newest checkpoint that was verified. */
+export interface NewestCheckpoint extends VerifiedCheckpoint {
+  /** whether it was proven to continue the tree that was seen before; `first`: none was seen */
+  readonly history: "first" | "proven" | "unchecked"
+}
+
+/**
+ * The checkpoint that a log shows as its newest: verified, and no older than the tree that was seen before.
+ * @param known the largest tree of this log that was seen
+ */
+export function* checkNewest(
+  bytes: Uint8Array,
+  trusted: TrustedLogs,
+  origin: string,
+  known: TreeState | undefined,
+  consistency: Consistency | undefined,
+  now: Date,
+): Step<NewestCheckpoint | RefusedCheckpoint> {
+  const result = yield* checkCheckpoint(bytes, trusted, [origin], now)
+  if (!result.ok) return result
+  if (known === undefined) return { ...result, history: "first" }
+  const { size } = result.head
+  if (size < known.size) return refuse("LOG_ROLLBACK", `${origin}: ${size} after ${known.size}`)
+  const related = yield* relateTrees(origin, known, result.head, consistency)
+  return related.ok ? { ...result, history: related.checked ? "proven" : "unchecked" } : related
+}

@@ -12,6 +12,7 @@ import type { OpenedBundle } from "./bundle.ts"
 import {
   type Consistency,
   checkCheckpoint,
+  checkNewest,
   hashing,
   type LogCode,
   type RefusedCheckpoint,
@@ -205,7 +206,11 @@ export function* logFindings(
     }
     const { origin, size } = result.head
     const log = { origin, index: `${index}`, size: `${size}` }
-    return { checks: [pass("log", `entry ${index} of ${headText(result)}`), ...unchecked(origin, related)], log }
+    const lines = [
+      pass("log", `entry ${index} of ${headText(result)}`),
+      ...(related.checked ? [] : [unchecked(origin)]),
+    ]
+    return { checks: lines, log }
   }
   const { code, detail } = refused as RefusedCheckpoint
   const line = fail("log", code, detail)
@@ -230,38 +235,32 @@ export function* headFindings(checkpoints: readonly Uint8Array[], logs: Logs, no
 }
 
 function* headChecks(bytes: Uint8Array, trusted: TrustedLogs, origin: string, logs: Logs, now: Date): Step<Check[]> {
-  const result = yield* checkCheckpoint(bytes, trusted, [origin], now)
+  const result = yield* checkNewest(bytes, trusted, origin, logs.heads.get(origin), logs.consistency, now)
   if (!result.ok) {
     const line = fail("log", result.code, result.detail)
     return [HARMLESS.includes(result.code) ? warn("log", line.text) : line]
   }
-  const known = logs.heads.get(origin)
-  if (known !== undefined && result.head.size < known.size)
-    return [fail("log", "LOG_ROLLBACK", `${origin}: ${result.head.size} after ${known.size}`)]
-  const related = yield* relate(result.head, logs)
-  if (!related.ok) return [fail("log", related.code, related.detail)]
-  return [pass("log", headText(result)), ...unchecked(origin, related)]
+  remember(result.head, logs)
+  return [pass("log", headText(result)), ...(result.history === "unchecked" ? [unchecked(origin)] : [])]
 }
 
 /** Holds a verified tree against the largest that is known of its log, and remembers the larger. */
-function* relate({ origin, size, root }: Checkpoint, { heads, proven, consistency }: Logs): Step<Relation> {
-  const known = heads.get(origin)
-  const related =
-    known === undefined
-      ? ({ ok: true, checked: true } as const)
-      : yield* relateTrees(origin, known, { size, root }, consistency)
-  if (related.ok && (known === undefined || size > known.size)) {
-    heads.set(origin, { size, root })
-    proven.set(origin, { size, root })
-  }
+function* relate(head: Checkpoint, logs: Logs): Step<Relation> {
+  const known = logs.heads.get(head.origin)
+  const related: Relation =
+    known === undefined ? { ok: true, checked: true } : yield* relateTrees(head.origin, known, head, logs.consistency)
+  if (related.ok) remember(head, logs)
   return related
 }
 
-function unchecked(origin: string, related: Relation): readonly Check[] {
-  if (!related.ok || related.checked) return []
-  return [
-    warn("log history", `without its tiles, that ${origin} only grew since it was last seen could not be checked`),
-  ]
+function remember({ origin, size, root }: Checkpoint, { heads, proven }: Logs): void {
+  if (size <= (heads.get(origin)?.size ?? -1n)) return
+  heads.set(origin, { size, root })
+  proven.set(origin, { size, root })
+}
+
+function unchecked(origin: string): Check {
+  return warn("log history", `without its tiles, that ${origin} only grew since it was last seen could not be checked`)
 }
 
 function headText({ head: { origin, size }, witnesses, witnessedAt }: VerifiedCheckpoint): string {

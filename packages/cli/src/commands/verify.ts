@@ -3,9 +3,12 @@ import { dirname, join, resolve } from "node:path"
 import { parseDigest } from "@sealwright/formats/oci"
 import { parseReference } from "@sealwright/formats/oci-reference"
 import { parseTime } from "@sealwright/formats/time"
+import { LOG_PROOF_SUFFIX, MAX_LOG_PROOF_BYTES } from "@sealwright/formats/tlog-proof"
 import { openBundle } from "@sealwright/verifier/bundle"
+import { MAX_LOG_PROOFS } from "@sealwright/verifier/log-proof"
 import { runSync } from "@sealwright/verifier/node-crypto"
 import { importNotationPolicy, policyForReference } from "@sealwright/verifier/notation-policy"
+import { raiseLogFloors } from "@sealwright/verifier/state"
 import { loadTrustPolicy, MAX_POLICY_BYTES, type TrustPolicy } from "@sealwright/verifier/trust-policy"
 import type { Verdict } from "@sealwright/verifier/verdict"
 import { MAX_SIGNATURES, verify } from "@sealwright/verifier/verify"
@@ -16,10 +19,11 @@ import { openFolder } from "../bundles/folder.ts"
 import { readBundleKey, requireSignatures } from "../bundles/sign-index.ts"
 import { CommandFailure, EXIT } from "../exit.ts"
 import { readFileIfThere, readFileLimited } from "../files.ts"
+import { logsIn } from "../log-files.ts"
 import { note, print } from "../output.ts"
 import { MAX_ROOT_BYTES } from "../root-file.ts"
 import { openState } from "../state-file.ts"
-import { readSubject, signaturesBeside } from "../subject.ts"
+import { proofsBeside, readSubject, signaturesBeside } from "../subject.ts"
 
 const MAX_ENVELOPE_BYTES = 1024 * 1024
 const STATUS = { accepted: EXIT.done, rejected: EXIT.rejected, inconclusive: EXIT.inconclusive } as const
@@ -29,11 +33,11 @@ export const verifyCommand: Command = {
   summary: "verify an artifact offline",
   help: `
 Usage: sealwright verify SUBJECT --reference registry/repository[:tag] --policy FILE --bundle BUNDLE --root tuf-root.json
-         [--bundle-key PUB.pem]... [--tag TAG] [--signature FILE]... [--max-stale 24h] [--now TIME] [--events]
-         [--state FILE | --no-state]
+         [--bundle-key PUB.pem]... [--tag TAG] [--signature FILE]... [--proof FILE]... [--max-stale 24h] [--now TIME]
+         [--events] [--state FILE | --no-state]
 
 Decides from files alone whether an artifact may run; nothing is fetched. SUBJECT is an OCI image layout or a file. Signatures are taken from the
-layout or beside the file, from the bundle, and from --signature. --policy and --root are the deployer's own,
+layout or beside the file, from the bundle, and from --signature; log proofs (.tlog-proof) beside them, from the bundle, and from --proof. --policy and --root are the deployer's own,
 kept where no carrier of bundles writes: whoever could swap them could have anything accepted. The policy is the Notary v2 JSON or notation's
 trustpolicy.json; an exported bundle has one to start from, to be read and kept. --bundle-key demands a signature over the bundle's index, and takes
 from the bundle what the index says alone. Exit status: 0 accepted, 1 rejected, 3 inconclusive; only 0 lets it run.
@@ -52,6 +56,7 @@ Examples:
     policy: { type: "string" },
     tag: { type: "string" },
     signature: { type: "string", multiple: true },
+    proof: { type: "string", multiple: true },
     "max-stale": { type: "string" },
     now: { type: "string" },
     events: { type: "boolean" },
@@ -71,7 +76,12 @@ Examples:
     const envelopes = [
       ...signaturesBeside(subject),
       ...args.texts("signature").map((path) => readFileLimited(path, MAX_ENVELOPE_BYTES)),
-      ...bundledSignatures(folder, read, digest),
+      ...bundled(folder, read, digest, MAX_ENVELOPE_BYTES, MAX_SIGNATURES, (name) => !name.endsWith(LOG_PROOF_SUFFIX)),
+    ]
+    const proofs = [
+      ...proofsBeside(subject),
+      ...args.texts("proof").map((path) => readFileLimited(path, MAX_LOG_PROOF_BYTES)),
+      ...bundled(folder, read, digest, MAX_LOG_PROOF_BYTES, MAX_LOG_PROOFS, (name) => name.endsWith(LOG_PROOF_SUFFIX)),
     ]
     const state = openState(args, pinnedRoot)
     const trusted = runSync(
@@ -91,9 +101,10 @@ Examples:
         policy,
         trusted,
         now,
+        log: { proofs: distinct(proofs), ...logsIn(read) },
       }),
     )
-    if (trusted.ok) state.remember(trusted.floors)
+    if (trusted.ok) state.remember(raiseLogFloors(trusted.floors, verdict.logs))
     if (args.flag("events")) for (const event of verdict.events) note(JSON.stringify(event))
     print(args.flag("json"), verdict, () => describe(verdict))
     return STATUS[verdict.verdict]
@@ -145,7 +156,15 @@ function bundleReader(folder: string, keyFiles: readonly string[]): ReadBundle {
   return contentReader(content)
 }
 
-function bundledSignatures(folder: string, read: ReadBundle, digest: string): Uint8Array[] {
+/** What the bundle has of one kind for an artifact; of more files than `most` one more than that. */
+function bundled(
+  folder: string,
+  read: ReadBundle,
+  digest: string,
+  maxBytes: number,
+  most: number,
+  isWanted: (name: string) => boolean,
+): Uint8Array[] {
   const { algorithm } = parseDigest(digest)
   const below = `signatures/${algorithm}/${digest.slice(algorithm.length + 1)}`
   let names: string[]
@@ -155,9 +174,10 @@ function bundledSignatures(folder: string, read: ReadBundle, digest: string): Ui
     return []
   }
   return names
+    .filter(isWanted)
     .sort()
-    .slice(0, MAX_SIGNATURES + 1)
-    .flatMap((name) => read(`${below}/${name}`, MAX_ENVELOPE_BYTES) ?? [])
+    .slice(0, most + 1)
+    .flatMap((name) => read(`${below}/${name}`, maxBytes) ?? [])
 }
 
 function distinct(envelopes: readonly Uint8Array[]): Uint8Array[] {
