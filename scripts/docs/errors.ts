@@ -111,6 +111,7 @@ export const COMMAND_CODES: readonly (readonly [string, string, string])[] = [
   ["JOB_UNFINISHED", "3", "The time given with --timeout passed before the job was done; the job goes on."],
   ["ROOT_UNKNOWN", "1", "The trust bundle has no root of the SHA-256 that was to be accepted."],
   ["STATE_MALFORMED", "3", "The state file can't be read; it is not skipped, since that would forget."],
+  ["CHECKPOINT_MISSING", "3", "Neither bundle nor address has a checkpoint of the log that was asked for."],
   ["BUNDLE_NOT_INDEXED", "1", "A bundle's folder has no index: an older release wrote it, or it is another folder."],
   ["BUNDLE_NOT_SIGNED", "1", "A key that was demanded has not signed the bundle's index, or another index."],
   ["BUNDLE_FILE_MISMATCH", "1", "A file of a bundle is missing, too many, or has other bytes than the index says."],

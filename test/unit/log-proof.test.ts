@@ -80,7 +80,7 @@ describe("a signature's log proof (R30)", () => {
       text: "entry 5 of 314 in sig.example.test, seen at 2026-06-01T11:59:00Z by w1, w2",
     })
     expect(verdict.signatures[0]?.log).toEqual({ origin: log.origin, index: "5", size: "314" })
-    expect(verdict.logs).toEqual([{ origin: log.origin, size: "314", root: hexEncode(log.head.root) }])
+    expect(verdict.logs).toEqual([{ bundle: 0, origin: log.origin, size: "314", root: hexEncode(log.head.root) }])
   })
 
   test("R34: its place in the log is in the decision log", () => {
@@ -488,6 +488,28 @@ describe("what was seen before (R28)", () => {
     const state = JSON.parse(utf8Decode(encodeState(trusted.floors)))
     expect(() => parseState(utf8(JSON.stringify({ ...state, logs: { x: tree } })))).toThrow()
   })
+})
+
+test("no publisher speaks for another's log, whatever origin it claims (R28)", () => {
+  const theirs = new Deployment()
+  const twin = new TestLog(log.origin).fill(1_000, "theirs")
+  const change = (targets: Map<string, Uint8Array>) => {
+    const json = JSON.parse(utf8Decode(targets.get("trust-bundle.json") as Uint8Array))
+    json.log = { signatures: log.origin, events: events.origin, policy: twin.policy() }
+    targets.set("trust-bundle.json", utf8(JSON.stringify(json)))
+  }
+  const foreign = theirs.opened(theirs.publish({ change }))
+  for (const both_ of [
+    [foreign, trusted],
+    [trusted, foreign],
+  ]) {
+    const evidence = { proofs: [proof], checkpoints: [twin.checkpoint(), log.checkpoint(both)] }
+    const verdict = ask({ policy: strict, envelopes: [envelope], trusted: both_, log: evidence })
+    expect(verdict.code).toBe("ACCEPTED")
+    const ours_ = both_.indexOf(trusted)
+    expect(raiseLogFloors(trusted.floors, verdict.logs, ours_).logs?.get(log.origin)?.size).toBe(314n)
+    expect(raiseLogFloors(foreign.floors, verdict.logs, 1 - ours_).logs?.get(log.origin)?.size).toBe(1_000n)
+  }
 })
 
 test("a trust bundle's logs are written as they are read", () => {

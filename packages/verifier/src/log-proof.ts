@@ -45,10 +45,8 @@ export interface Logs {
   readonly proofs: ReadonlyMap<number, readonly LogProof[]>
   /** what is wrong with a proof that is of no envelope */
   readonly stray: string | undefined
+  /** undefined: for signatures of no bundle's publisher */
   readonly trusted: ReadonlyMap<OpenedBundle | undefined, TrustedHere>
-  /** the largest tree of each log: seen before, or proven since */
-  readonly heads: Map<string, TreeState>
-  readonly proven: Map<string, TreeState>
   readonly consistency: Consistency | undefined
 }
 
@@ -57,6 +55,9 @@ interface TrustedHere {
   readonly logs: TrustedLogs | { readonly code: "LOG_POLICY_MISSING" | "LOG_POLICY_MALFORMED"; readonly detail: string }
   /** where signatures must stand; undefined: in any log of the policy */
   readonly origins: readonly string[] | undefined
+  /** the largest tree of each log, seen before or proven since: the publisher's own, whatever origins another one claims */
+  readonly heads: Map<string, TreeState>
+  readonly proven: Map<string, TreeState>
 }
 
 /** The entry that a signature has in its log, rebuilt from the envelope alone; undefined for one whose key does not fit its algorithm. */
@@ -80,8 +81,6 @@ export function* gatherLogs(
   return {
     ...(yield* sortProofs(proofs, envelopes)),
     trusted: needed ? yield* trustedHere(policy, bundles) : new Map(),
-    heads: new Map(bundles.flatMap(({ floors }) => [...(floors.logs ?? [])])),
-    proven: new Map(),
     consistency,
   }
 }
@@ -92,15 +91,21 @@ function* trustedHere(
 ): Step<ReadonlyMap<OpenedBundle | undefined, TrustedHere>> {
   const own = logPolicy && (yield* usable(logPolicy))
   const missing = { code: "LOG_POLICY_MISSING", detail: "" } as const
-  const trusted = new Map<OpenedBundle | undefined, TrustedHere>([
-    [undefined, { logs: own ?? missing, origins: undefined }],
-  ])
+  const here = (
+    logs: TrustedHere["logs"],
+    origins: TrustedHere["origins"],
+    of: readonly OpenedBundle[],
+  ): TrustedHere => {
+    const heads = new Map(of.flatMap(({ floors }) => [...(floors.logs ?? [])]))
+    return { logs, origins, heads, proven: new Map() }
+  }
+  const trusted = new Map<OpenedBundle | undefined, TrustedHere>()
   for (const bundle of bundles) {
     const { log } = bundle.trustBundle
     const logs = own ?? (log === undefined ? missing : yield* usable(orMessage(() => parseLogPolicy(utf8(log.policy)))))
-    trusted.set(bundle, { logs, origins: log && [log.signatures] })
+    trusted.set(bundle, here(logs, log && [log.signatures], [bundle]))
   }
-  return trusted
+  return trusted.set(undefined, here(own ?? missing, undefined, own === undefined ? [] : bundles))
 }
 
 function* usable(policy: Parameters<typeof trustLogs>[0] | string): Step<TrustedHere["logs"]> {
@@ -191,7 +196,8 @@ export function* logFindings(
       checks: [requireLog ? fail("log", "LOG_PROOF_MISSING") : skip("log", "no proof, and the policy asks for none")],
     }
   }
-  const { logs: trusted, origins } = logs.trusted.get(bundle) as TrustedHere
+  const here = logs.trusted.get(bundle) as TrustedHere
+  const { logs: trusted, origins } = here
   if ("code" in trusted)
     return {
       checks: [requireLog ? fail("log", trusted.code, trusted.detail) : warn("log", `a proof, and ${trusted.code}`)],
@@ -199,7 +205,7 @@ export function* logFindings(
   let refused: RefusedCheckpoint | undefined
   for (const { index, checkpoint } of proofs) {
     const result = yield* checkCheckpoint(checkpoint, trusted, origins, now)
-    const related = result.ok ? yield* relate(result.head, logs) : result
+    const related = result.ok ? yield* relate(result.head, here, logs.consistency) : result
     if (!result.ok || !related.ok) {
       refused ??= related.ok ? undefined : related
       continue
@@ -225,35 +231,44 @@ export function* headFindings(checkpoints: readonly Uint8Array[], logs: Logs, no
   for (const bytes of checkpoints) {
     const head = orMessage(() => parseCheckpoint(parseNote(bytes).text))
     if (typeof head === "string") return [...checks, fail("log", "LOG_CHECKPOINT_INVALID", head)]
-    const trusted = [...logs.trusted.values()]
-      .map(({ logs: each }) => each)
-      .find((each) => !("code" in each) && each.policy.logs.some(({ key }) => key.name === head.origin))
-    if (trusted === undefined || "code" in trusted) checks.push(skip("log", `no policy knows ${head.origin}`))
-    else checks.push(...(yield* headChecks(bytes, trusted, head.origin, logs, now)))
+    const { origin } = head
+    const lines: (readonly Check[])[] = []
+    for (const here of logs.trusted.values())
+      if (!("code" in here.logs) && here.logs.policy.logs.some(({ key }) => key.name === origin))
+        lines.push(yield* headChecks(bytes, here, here.logs, origin, logs.consistency, now))
+    const good = lines.find((each) => each.every(({ outcome }) => outcome !== "fail"))
+    checks.push(...(good ?? lines[0] ?? [skip("log", `no policy knows ${origin}`)]))
   }
   return checks
 }
 
-function* headChecks(bytes: Uint8Array, trusted: TrustedLogs, origin: string, logs: Logs, now: Date): Step<Check[]> {
-  const result = yield* checkNewest(bytes, trusted, origin, logs.heads.get(origin), logs.consistency, now)
+function* headChecks(
+  bytes: Uint8Array,
+  here: TrustedHere,
+  trusted: TrustedLogs,
+  origin: string,
+  consistency: Consistency | undefined,
+  now: Date,
+): Step<readonly Check[]> {
+  const result = yield* checkNewest(bytes, trusted, origin, here.heads.get(origin), consistency, now)
   if (!result.ok) {
     const line = fail("log", result.code, result.detail)
     return [HARMLESS.includes(result.code) ? warn("log", line.text) : line]
   }
-  remember(result.head, logs)
+  remember(result.head, here)
   return [pass("log", headText(result)), ...(result.history === "unchecked" ? [unchecked(origin)] : [])]
 }
 
 /** Holds a verified tree against the largest that is known of its log, and remembers the larger. */
-function* relate(head: Checkpoint, logs: Logs): Step<Relation> {
-  const known = logs.heads.get(head.origin)
+function* relate(head: Checkpoint, here: TrustedHere, consistency: Consistency | undefined): Step<Relation> {
+  const known = here.heads.get(head.origin)
   const related: Relation =
-    known === undefined ? { ok: true, checked: true } : yield* relateTrees(head.origin, known, head, logs.consistency)
-  if (related.ok) remember(head, logs)
+    known === undefined ? { ok: true, checked: true } : yield* relateTrees(head.origin, known, head, consistency)
+  if (related.ok) remember(head, here)
   return related
 }
 
-function remember({ origin, size, root }: Checkpoint, { heads, proven }: Logs): void {
+function remember({ origin, size, root }: Checkpoint, { heads, proven }: TrustedHere): void {
   if (size <= (heads.get(origin)?.size ?? -1n)) return
   heads.set(origin, { size, root })
   proven.set(origin, { size, root })
@@ -268,6 +283,14 @@ function headText({ head: { origin, size }, witnesses, witnessedAt }: VerifiedCh
   return `${size} in ${origin}${seen ?? ""}`
 }
 
-export function provenHeads({ proven }: Logs): readonly ProvenHead[] {
-  return [...proven].map(([origin, { size, root }]) => ({ origin, size: `${size}`, root: hexEncode(root) }))
+/** @param trusted as the caller gave them: a tree names its bundle by the place there */
+export function provenHeads({ trusted: here }: Logs, trusted: readonly unknown[]): readonly ProvenHead[] {
+  return [...here].flatMap(([bundle, { proven }]) =>
+    [...proven].map(([origin, { size, root }]) => ({
+      ...(bundle && { bundle: trusted.indexOf(bundle) }),
+      origin,
+      size: `${size}`,
+      root: hexEncode(root),
+    })),
+  )
 }

@@ -79,10 +79,14 @@ export function raiseFloors(
   }
 }
 
-/** The floors after a verdict: trees that it proved count where they are larger than what was seen. */
-export function raiseLogFloors(floors: BundleFloors, heads: readonly ProvenHead[]): BundleFloors {
+/**
+ * The floors after a verdict: trees that it proved count where they are larger than what was seen.
+ * @param bundle place in `trusted` of the bundle whose floors these are: no publisher's log raises another's
+ */
+export function raiseLogFloors(floors: BundleFloors, heads: readonly ProvenHead[], bundle = 0): BundleFloors {
   const logs = new Map(floors.logs)
-  for (const { origin, size, root } of heads) {
+  for (const { bundle: of = bundle, origin, size, root } of heads) {
+    if (of !== bundle) continue
     const known = logs.get(origin)
     if (known === undefined && logs.size >= MAX_LOGS) continue
     if (known === undefined || known.size < BigInt(size))

@@ -189,6 +189,8 @@ export interface LoggedAs {
 
 /** A log's tree that a verified checkpoint speaks for. */
 export interface ProvenHead {
+  /** place in `trusted` of the bundle whose log it is; undefined: of the deployer's own policy alone */
+  readonly bundle?: number
   readonly origin: string
   /** decimal */
   readonly size: string

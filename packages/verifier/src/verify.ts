@@ -71,7 +71,7 @@ export function* verify(input: VerifyInput): Step<Verdict> {
       checks: [...checks, ...more],
       signatures: weighed.map(reported),
       freshness,
-      logs: logs === undefined ? [] : provenHeads(logs),
+      logs: logs === undefined ? [] : provenHeads(logs, outcomes),
     }
     return { ...verdict, events: decisionEvents(verdict, input.reference, now) }
   }
