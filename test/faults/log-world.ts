@@ -78,7 +78,9 @@ export class LogWorld {
     const id = ulid(this.now, this.random(10))
     const leaf = utf8(`{"name":"${name}"}`)
     this.expected.set(id, [leaf])
-    const result = await ports.table.transact([{ put: { pk: "inbox#events", sk: id, leaf }, if: { absent: true } }])
+    const result = await ports.table.transact([
+      { put: { pk: "inbox#events", sk: id, leaves: [leaf] }, if: { absent: true } },
+    ])
     if (!result.committed) this.fail(`${name} could not be submitted`)
   }
 

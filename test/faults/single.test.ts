@@ -14,7 +14,8 @@ import { workJobs } from "@sealwright/core/jobs/work"
 import { openJobs } from "@sealwright/core/ledger/jobs"
 import { listOcspResponders } from "@sealwright/core/ledger/ocsp-responders"
 import { readTufDocuments } from "@sealwright/core/ledger/tuf-documents"
-import { TUF_ROLES } from "@sealwright/core/model"
+import { sequence } from "@sealwright/core/log/flow"
+import { LOG_KINDS, TUF_ROLES } from "@sealwright/core/model"
 import { makeOcspResponders } from "@sealwright/core/ocsp/responder"
 import type { Item } from "@sealwright/core/ports"
 import { publish } from "@sealwright/core/publish/flow"
@@ -220,10 +221,14 @@ const ACTS: Readonly<Record<string, Act>> = {
       .filter(({ role }) => role === "targets")
       .map(({ role, metadata }) => ({ role, keyid, signature: ann.sign(metadata.signedBytes) }))
     await submitSignatures(ports, proposal.id, signatures, ADMIN)
-  },
-  publish: async (ports) => {
-    await publish(ports, true)
-  },
+  "take signatures and events into the logs (R30)": async (ports) => 
+    for (const kind of LOG_KINDS) await sequence(ports, kind, { entries: 100, bytes: 2 ** 20 }),
+  "log between acts (R30)": async (ports, world) => 
+    for (const kind of LOG_KINDS) await sequence(ports, kind)
+    await signing({ ...signRequest(["pair"], { idempotencyKey: "pair" }), profile: "paired" })(ports, world)
+    for (const kind of LOG_KINDS) await sequence(ports, kind),
+  publish: async (ports) => 
+    await publish(ports, true),
 }
 
 const FAULTS = ["fails-before", "fails-after", "crash-before", "crash-after"] as const

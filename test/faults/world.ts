@@ -11,7 +11,9 @@ import { publish } from "@sealwright/core/publish/flow"
 import { createSigner } from "@sealwright/core/sign/flow"
 import type { SignatureScheme } from "@sealwright/formats/algorithms"
 import { bytesEqual, hexDecode, hexEncode } from "@sealwright/formats/bytes"
+import { parseCheckpoint } from "@sealwright/formats/checkpoint"
 import { parseCrl } from "@sealwright/formats/crl"
+import { parseNote } from "@sealwright/formats/signed-note"
 import { fsck } from "../../packages/cli/src/fsck/check.ts"
 import { checkSuccessor, type ListJson, readEdition, ruleName } from "../support/edition-check.ts"
 import { CHEAP_CRYPTO, type CryptoScheme } from "../support/fakes-crypto.ts"
@@ -249,9 +251,10 @@ export class World {
   }
 }
 
-/** CRL number, or epoch: what never falls in a head. */
+/** CRL number, tree size, or epoch: what never falls in a head. */
 function positionOf(key: string, bytes: Uint8Array): number {
   if (key.endsWith(".crl")) return Number(parseCrl(bytes).crlNumber)
+  if (key.endsWith("/checkpoint")) return Number(parseCheckpoint(parseNote(bytes).text).size)
   const head = JSON.parse(Buffer.from(bytes).toString())
   return head.epoch ?? head.signed.version
 }

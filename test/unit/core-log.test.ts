@@ -1,6 +1,8 @@
 import { digest } from "@sealwright/adapters/platform"
 import { createIssuer, holdCeremony } from "@sealwright/core/admin/ceremony"
 import { addRoot } from "@sealwright/core/admin/roots"
+import { auditOfDay } from "@sealwright/core/ledger/audit"
+import { eventWrites } from "@sealwright/core/ledger/events"
 import { findLogged, readLogCommit, readLogHead } from "@sealwright/core/ledger/log"
 import { readDeployment } from "@sealwright/core/ledger/trust"
 import { newestTargets } from "@sealwright/core/ledger/tuf-documents"
@@ -8,7 +10,7 @@ import { leavesOfRecord } from "@sealwright/core/log/entry"
 import { sequence } from "@sealwright/core/log/flow"
 import { ulid } from "@sealwright/core/names"
 import type { Objects, Table } from "@sealwright/core/ports"
-import { base64Encode, bytesEqual, utf8, utf8Decode } from "@sealwright/formats/bytes"
+import { base64Encode, bytesEqual, hexEncode, utf8, utf8Decode } from "@sealwright/formats/bytes"
 import { checkpointSignature, checkpointText, parseCheckpoint } from "@sealwright/formats/checkpoint"
 import { inclusionRoot, leafInput } from "@sealwright/formats/merkle"
 import { parseNotaryJws } from "@sealwright/formats/notary-jws"
@@ -19,7 +21,7 @@ import { parseTrustBundle } from "@sealwright/formats/trust-bundle"
 import { runSync } from "@sealwright/verifier/node-crypto"
 import { verifySignature } from "@sealwright/verifier/requests"
 import { beforeEach, describe, expect, test } from "vitest"
-import { ADMIN, createService, NAMES, signRequest } from "../support/service.ts"
+import { ADMIN, createService, NAMES, PIPELINE, signRequest } from "../support/service.ts"
 
 const sha256 = (bytes: Uint8Array) => digest("sha256", bytes)
 const CEREMONY = { ...NAMES, algorithm: "ecdsa-p256-sha256", rootYears: 10 } as const
@@ -31,8 +33,19 @@ type Service = ReturnType<typeof createService>
 async function submit({ ports }: Service, ...names: readonly string[]): Promise<string[]> {
   const ids = names.map(() => ulid(ports.clock(), ports.random(10))).sort()
   for (const [i, id] of ids.entries())
-    await ports.table.transact([{ put: { pk: "inbox#events", sk: id, leaf: utf8(`"${names[i]}"`) } }])
+    await ports.table.transact([{ put: { pk: "inbox#events", sk: id, leaves: [utf8(`"${names[i]}"`)] } }])
   return ids
+}
+
+/** Forgets what setting up has put down for the log. */
+async function quiet({ ports }: Service): Promise<void> {
+  for (const { pk, sk } of (await ports.table.query("inbox#events")).items)
+    await ports.table.transact([{ delete: { pk, sk } }])
+}
+
+async function events({ ports }: Service) {
+  const { items } = await ports.table.query("inbox#events")
+  return items.flatMap(({ leaves }) => (leaves as Uint8Array[]).map((leaf) => JSON.parse(utf8Decode(leaf))))
 }
 
 async function bytesAt({ ports }: Service, key: string): Promise<Uint8Array | undefined> {
@@ -57,6 +70,7 @@ describe("a log takes in what waits (R30)", () => {
   beforeEach(async () => {
     service = createService()
     await service.setUp()
+    await quiet(service)
   })
 
   test("nothing waits: nothing is written", async () => {
@@ -151,7 +165,7 @@ describe("a log takes in what waits (R30)", () => {
 
   test("what no leaf can be made of waits and is named; the others are logged", async () => {
     const [bad] = (await submit(service, "bad", "good")) as [string, string]
-    await service.ports.table.transact([{ put: { pk: "inbox#events", sk: bad, leaf: new Uint8Array(70_000) } }])
+    await service.ports.table.transact([{ put: { pk: "inbox#events", sk: bad, leaves: [new Uint8Array(70_000)] } }])
     expect(await sequence(service.ports, "events")).toMatchObject({ logged: 1, unreadable: [bad] })
     await service.ports.table.transact([{ put: { pk: "inbox#3", sk: bad, leaf: "signature" } }])
     expect(await sequence(service.ports, "signatures")).toMatchObject({ logged: 0, unreadable: [bad] })
@@ -200,10 +214,95 @@ describe("a ceremony makes the logs, once (R30)", () => {
       { delete: { pk: "log", sk: "events" } },
       { delete: { pk: "log", sk: "signatures" } },
     ])
+    await quiet(service)
     await submit(service, "waits")
     await expect(sequence(ports, "events")).rejects.toMatchObject({ code: "LOG_NOT_SET_UP" })
     await holdCeremony(ports, CEREMONY, ADMIN)
-    expect(await sequence(ports, "events")).toMatchObject({ logged: 1 })
+    expect(await sequence(ports, "events")).toMatchObject({ logged: 2, size: 3n })
+  })
+})
+
+describe("what changes what signatures count is an event (R30)", () => {
+  const kinds = async (service: Service) => (await events(service)).map(({ kind, name, role }) => name ?? role ?? kind)
+
+  test("set-up, profiles, issuers and roots, each in its act's own transaction", async () => {
+    const service = createService()
+    await service.setUp()
+    expect((await kinds(service)).sort()).toEqual(["ci", "root", "roots", "targets"])
+    await quiet(service)
+    await service.profile("release")
+    const [profile] = await events(service)
+    expect(profile).toMatchObject({
+      apiVersion: "sealwright/v1",
+      kind: "profile",
+      at: "2026-11-21T09:00:00Z",
+      name: "release",
+      generation: 1,
+      state: "active",
+      principals: [PIPELINE],
+    })
+    const { entries } = await auditOfDay(service.ports.table, "2026-11-21", { limit: 50 })
+    const entry = entries.find(({ action }) => action === "profile.create")
+    expect(profile.id).toBe(`${entry?.id}-0`)
+    await quiet(service)
+    await addRoot(service.ports, { algorithm: "ml-dsa-65", generation: 1, rootYears: 10 }, ADMIN)
+    expect((await kinds(service)).sort()).toEqual(["roots", "targets"])
+  })
+
+  test("revocations, with all that a list says of them, and what each publication shows", async () => {
+    const service = createService()
+    await service.setUp()
+    await service.profile("release")
+    const [settled] = await service.signer()(signRequest(["one"]))
+    if (settled === undefined || !("signed" in settled)) throw new Error("not signed")
+    await quiet(service)
+    const { revocation } = await service.revoke({ kind: "signature", signature: settled.signed.id }, "certificateHold")
+    const { number, issuerKeyId } = settled.signed
+    expect(await events(service)).toMatchObject([
+      {
+        kind: "revocation",
+        revocation: revocation.id,
+        target: { kind: "signature", signature: settled.signed.id, number, issuerKeyId },
+        reason: "certificateHold",
+        effectiveAt: "2026-11-21T09:00:00Z",
+        epoch: 1,
+        released: false,
+      },
+    ])
+    expect(JSON.stringify(await events(service))).not.toMatch(/comment|principal/)
+    await quiet(service)
+    await service.publish()
+    const [publication, ...others] = await events(service)
+    expect(others).toEqual([])
+    const list = [...service.memory.objects.dump()].find(([key]) => key.endsWith(".revocations.json"))
+    const timestamp = await bytesAt(service, "tuf/timestamp.json")
+    expect(publication).toMatchObject({
+      kind: "publication",
+      epoch: 1,
+      date: "2026-11-21T09:00:00Z",
+      revocations: hexEncode(sha256(list?.[1].bytes as Uint8Array)),
+      timestamp: { version: 1, sha256: hexEncode(sha256(timestamp as Uint8Array)) },
+    })
+    expect(publication.list).toMatch(/^[0-9a-f]{64}$/)
+    expect(publication.allow).toMatch(/^[0-9a-f]{64}$/)
+  })
+
+  test("a profile that is revoked is two events of one act", async () => {
+    const service = createService()
+    await service.setUp()
+    await service.profile("release")
+    await quiet(service)
+    await service.revoke({ kind: "profile", profile: "release", from: new Date("2026-11-21T09:00:00Z") })
+    expect((await events(service)).map(({ kind, state }) => `${kind} ${state}`)).toEqual([
+      "revocation undefined",
+      "profile revoked",
+    ])
+    expect(await sequence(service.ports, "events")).toMatchObject({ logged: 1, size: 2n })
+  })
+
+  test("a change without an audit entry is a mistake", () => {
+    expect(() => eventWrites([{ put: { pk: "profiles", sk: "x" } }])).toThrow("audit")
+    expect(eventWrites([{ put: { pk: "voids#x", sk: "y" } }])).toEqual([])
   })
 })
 
@@ -212,6 +311,7 @@ describe("a log refuses to go on (R30)", () => {
   async function twoEpochs(objects?: (objects: Objects) => Objects, table?: (table: Table) => Table) {
     const service = createService({ ...(objects && { objects }), ...(table && { table }) })
     await service.setUp()
+    await quiet(service)
     await submit(service, "one")
     await sequence(service.ports, "events")
     const head = await service.ports.table.get({ pk: "log", sk: "events" })

@@ -1,6 +1,7 @@
 import { encodeTrustBundle, trustBundleJson } from "@sealwright/formats/trust-bundle"
 import { ServiceError } from "../errors.ts"
 import { type Actor, auditWrite } from "../ledger/audit.ts"
+import { eventWrites } from "../ledger/events.ts"
 import { keys } from "../ledger/keys.ts"
 import { firstPublicationHead } from "../ledger/publication.ts"
 import {
@@ -24,6 +25,7 @@ import {
   type KeyWrapper,
   type RunStep,
   type Table,
+  type Write,
 } from "../ports.ts"
 import { noteChangeNow } from "../publish/changes.ts"
 import { trustBundleOf } from "../publish/lists.ts"
@@ -49,9 +51,9 @@ export interface CeremonyRequest extends Names {
   /** years of the root certificate */
   readonly rootYears: number
   /** the logs' origins are `sig.{logHost}` and `events.{logHost}`. Default: the identity host, or what stands */
-  readonly logHost?: string
+  readonly logHost?: string | undefined
   /** adds ML-DSA-44 cosignatures to the logs' checkpoints. Default: false, or what stands */
-  readonly logCosigner?: boolean
+  readonly logCosigner?: boolean | undefined
 }
 
 export const YEAR_MS = 366 * 86_400_000
@@ -116,14 +118,15 @@ export async function holdCeremony(ports: AdminPorts, request: CeremonyRequest, 
     },
   }
   const documents = await signTufDocuments(ports, deployment, tuf, now)
-  const result = await ports.table.transact([
+  const writes: Write[] = [
     { put: deploymentItem(deployment), if: { absent: true } },
     { put: firstPublicationHead(), if: { absent: true } },
     { put: tufDocumentItem("root", documents.root), if: { absent: true } },
     { put: targetsDocumentItem(documents.targets), if: { absent: true } },
     ...firstLogHeads(ports),
     auditWrite(ports, actor, "ceremony", "deployment"),
-  ])
+  ]
+  const result = await ports.table.transact([...writes, ...eventWrites(writes)])
   return result.committed ? deployment : sameNames(await readDeployment(ports.table), request)
 }
 

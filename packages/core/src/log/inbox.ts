@@ -41,7 +41,7 @@ export async function readWaiting(
   kind: LogKind,
   limits: RoundLimits,
 ): Promise<Waiting> {
-  const items = await (kind === "events" ? readEvents(ports.table, limits) : readShards(ports.table, limits))
+  const items = await readItems(ports.table, kind, limits)
   const entries: WaitingEntry[] = []
   const unreadable: string[] = []
   let bytes = 0
@@ -60,16 +60,35 @@ export async function readWaiting(
   return { entries, oldest: first && ulidTime(first.sk), unreadable }
 }
 
-async function readEvents(table: Table, { entries }: RoundLimits): Promise<readonly Item[]> {
-  return await readPartition(table, keys.inboxEvent("").pk, entries)
+function partitionsOf(kind: LogKind): string[] {
+  if (kind === "events") return [keys.inboxEvent("").pk]
+  return Array.from({ length: INBOX_SHARDS }, (_, shard) => keys.inbox(shard, "").pk)
+}
+
+/** How much waits; counting ends at a round's bound. */
+export async function countWaiting(table: Table, kind: LogKind): Promise<number> {
+  const { entries } = ROUND_LIMITS
+  const partitions = partitionsOf(kind)
+  const share = Math.ceil(entries / partitions.length)
+  const counts = await Promise.all(partitions.map(async (pk) => (await readPartition(table, pk, share)).length))
+  return counts.reduce((sum, count) => sum + count, 0)
+}
+
+/** When the oldest of what waits was made; undefined when nothing waits. */
+export async function oldestWaiting(table: Table, kind: LogKind): Promise<Date | undefined> {
+  const firsts = await Promise.all(partitionsOf(kind).map(async (pk) => (await table.query(pk, { limit: 1 })).items))
+  const [first] = firsts
+    .flat()
+    .map(({ sk }) => sk)
+    .sort()
+  return first === undefined ? undefined : ulidTime(first)
 }
 
 /** Shards fill evenly, so that each gives its share; what is left over is the next round's. */
-async function readShards(table: Table, { entries }: RoundLimits): Promise<readonly Item[]> {
-  const share = Math.ceil(entries / INBOX_SHARDS)
-  const shards = await Promise.all(
-    Array.from({ length: INBOX_SHARDS }, (_, shard) => readPartition(table, keys.inbox(shard, "").pk, share)),
-  )
+async function readItems(table: Table, kind: LogKind, { entries }: RoundLimits): Promise<readonly Item[]> {
+  const partitions = partitionsOf(kind)
+  const share = Math.ceil(entries / partitions.length)
+  const shards = await Promise.all(partitions.map((pk) => readPartition(table, pk, share)))
   return shards.flat().sort((a, b) => (a.sk < b.sk ? -1 : 1))
 }
 
@@ -88,10 +107,15 @@ async function leavesOf(
   { table, digest }: { readonly table: Table; readonly digest: Digest },
   item: Item,
 ): Promise<readonly Uint8Array[] | undefined> {
-  if (item.leaf instanceof Uint8Array) return item.leaf.length > MAX_ENTRY_BYTES ? undefined : [item.leaf]
-  const record = await findRecord(table, item.sk)
-  const leaves = record && readLeaves(digest, record)
+  const record = item.leaves === undefined ? await findRecord(table, item.sk) : undefined
+  const leaves = record === undefined ? eventLeaves(item) : readLeaves(digest, record)
   return leaves?.some(({ length }) => length > MAX_ENTRY_BYTES) ? undefined : leaves
+}
+
+function eventLeaves({ leaves }: Item): readonly Uint8Array[] | undefined {
+  return Array.isArray(leaves) && leaves.length > 0 && leaves.every((leaf) => leaf instanceof Uint8Array)
+    ? leaves
+    : undefined
 }
 
 function readLeaves(digest: Digest, record: SignatureRecord): readonly Uint8Array[] | undefined {

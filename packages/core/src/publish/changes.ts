@@ -1,4 +1,5 @@
 import { ServiceError } from "../errors.ts"
+import { eventWrites } from "../ledger/events.ts"
 import { noteChange, readHead } from "../ledger/publication.ts"
 import type { Table, TransactResult, Write } from "../ports.ts"
 
@@ -6,7 +7,7 @@ const ATTEMPTS = 8
 
 /**
  * Commits writes together with a note to the open epoch, so that the publication of that epoch has them (D4).
- * When the epoch closes meanwhile, the next one takes them.
+ * When the epoch closes meanwhile, the next one takes them. What they change is put down for the log of events in the same transaction (R30).
  * @param writes a list, or what makes it for the epoch that will carry the change
  * @returns the outcomes of `writes` alone, and the epoch
  * @throws ServiceError PRECONDITION_REQUIRED, CONTENTION, STORE_UNAVAILABLE
@@ -19,9 +20,11 @@ export async function noteChangeNow(
     const head = await readHead(table)
     if (head === undefined) throw new ServiceError("PRECONDITION_REQUIRED", "nothing is set up yet")
     const epoch = head.open
-    const result = await table.transact([noteChange(epoch), ...(typeof writes === "function" ? writes(epoch) : writes)])
+    const made = typeof writes === "function" ? writes(epoch) : writes
+    const result = await table.transact([noteChange(epoch), ...made, ...eventWrites(made)])
     if (result.committed) return { ...result, epoch }
-    const [note, ...rest] = result.outcomes
+    const [note, ...all] = result.outcomes
+    const rest = all.slice(0, made.length)
     if (rest.some((outcome) => outcome.failed) || note === undefined || !note.failed)
       return { committed: false, outcomes: rest, epoch }
   }

@@ -1,17 +1,20 @@
-import { bytesEqual } from "@sealwright/formats/bytes"
+import { bytesEqual, hexEncode } from "@sealwright/formats/bytes"
 import { parseCrl } from "@sealwright/formats/crl"
 import { integer, openObject } from "@sealwright/formats/shape"
 import { parseJson } from "@sealwright/formats/strict-json"
+import { formatTime } from "@sealwright/formats/time"
 import { decodeMetadata } from "@sealwright/formats/tuf"
 import { ServiceError } from "../errors.ts"
-import { commitEpoch } from "../ledger/epochs.ts"
+import { commitEpoch, readCommit } from "../ledger/epochs.ts"
+import { eventWrite } from "../ledger/events.ts"
 import { keys } from "../ledger/keys.ts"
 import { settleLeases } from "../ledger/leases.ts"
 import { type PublicationHead, readHead } from "../ledger/publication.ts"
-import type { ObjectHeaders, Objects, Table } from "../ports.ts"
+import { ulid } from "../names.ts"
+import type { ObjectHeaders, Objects, Table, Write } from "../ports.ts"
 import { wholeSeconds } from "../sign/rules.ts"
 import { REFRESH_SEC } from "./due.ts"
-import { listDigest, makeEdition, OBJECT_HEADERS, type PublishPorts } from "./edition.ts"
+import { type Edition, listDigest, makeEdition, OBJECT_HEADERS, type PublishPorts } from "./edition.ts"
 import { encodePlan, planOf } from "./plan.ts"
 import { requireReadablePlan } from "./plan-size.ts"
 import { takeSnapshot } from "./snapshot.ts"
@@ -116,7 +119,25 @@ async function finish(ports: PublishPorts, epoch: number): Promise<void> {
   await moveHead(ports.objects, "tuf/timestamp.json", edition.timestamp, OBJECT_HEADERS.timestamp, timestampVersion)
   await ports.table.transact([
     { update: keys.publication, set: { published: epoch }, if: { equals: { committed: epoch, published: epoch - 1 } } },
+    await publicationEvent(ports, edition),
   ])
+}
+
+/** What the log of events says of a publication; the same whoever ends it. */
+async function publicationEvent(ports: PublishPorts, { epoch, immutable, timestamp }: Edition): Promise<Write> {
+  const { version } = decodeMetadata(timestamp, "timestamp", timestamp.length).signed
+  const digest = ports.digest("sha256", timestamp)
+  const date = (await readCommit(ports.table, epoch))?.date ?? new Date(0)
+  const targetOf = (name: string): string =>
+    [...immutable.keys()].find((key) => key.endsWith(`.${name}`))?.match(/([0-9a-f]{64})\.[a-z]+\.json$/)?.[1] ?? ""
+  return eventWrite(ulid(date, digest), date, "publication", {
+    epoch,
+    date: formatTime(date),
+    list: await listDigest(ports, epoch),
+    revocations: targetOf("revocations.json"),
+    allow: targetOf("allow.json"),
+    timestamp: { version, sha256: hexEncode(digest) },
+  })
 }
 
 async function createSame(objects: Objects, key: string, bytes: Uint8Array, headers: ObjectHeaders): Promise<void> {
