@@ -20,6 +20,7 @@ export const FUNCTION_NAMES = [
   "relay",
   "batch",
   "reconcile",
+  "sequence",
 ] as const
 export type FunctionName = (typeof FUNCTION_NAMES)[number]
 
@@ -45,8 +46,11 @@ export const ROUTES: readonly ApiRoute[] = [
     "GET",
     "/v1/profiles/{profile}/signatures",
     "/v1/profiles/{profile}/signatures/{id}",
+    "/v1/profiles/{profile}/signatures/{id}/proof",
     "/v1/signatures",
     "/v1/signatures/{id}",
+    "/v1/signatures/{id}/proof",
+    "/v1/log",
     "/v1/audit",
     "/v1/revocations",
     "/v1/revocations/{id}",

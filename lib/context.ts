@@ -8,6 +8,7 @@ export interface ContextSettings {
   readonly wrappedIssuers: boolean
   readonly wrappedTimestamps: boolean
   readonly trail: boolean
+  readonly publicLog: boolean
   readonly profiles: readonly string[]
   readonly hosts: readonly string[]
   readonly certificateArn?: string
@@ -65,6 +66,7 @@ export function readContext(read: (name: string) => unknown): ContextSettings {
     wrappedIssuers: flag("wrappedIssuers", false),
     wrappedTimestamps: flag("wrappedTimestamps", false),
     trail: flag("trail", false),
+    publicLog: flag("publicLog", false),
     profiles: list("profiles"),
     hosts,
     ...(name !== undefined && { name }),

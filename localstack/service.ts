@@ -24,6 +24,7 @@ import { createEventBus, type EventBus } from "./lambda/event-bus.ts"
 import { createFunctions } from "./lambda/functions.ts"
 import { startInvokeApi } from "./lambda/invoke-api.ts"
 import { createSchedule } from "./lambda/schedule.ts"
+import { createStreamMapping, type StreamMapping } from "./lambda/stream.ts"
 import { ACCOUNT, API_ID, functionRole, type Keys, loadKeys, principalsOf, REGION, roleArn } from "./people.ts"
 import { createS3 } from "./s3/server.ts"
 import { createSigV4Verifier } from "./sigv4.ts"
@@ -34,6 +35,7 @@ const STACK = "sealwright"
 const TIMESTAMP_POLICY = "1.2.840.113556.1.8000.2554.6102.11502.31703.19761.46538.5871777.6203004"
 const SCHEDULE_SEC = 60
 const RECONCILE_EVERY_SEC = 300
+const LOG_WINDOW_MS = 1_000
 const RENEW_EVERY_SEC = 86_400
 const TIMEOUT_SEC: Record<FunctionName | typeof OCSP_FUNCTION, number> = {
   sign: 29,
@@ -46,6 +48,7 @@ const TIMEOUT_SEC: Record<FunctionName | typeof OCSP_FUNCTION, number> = {
   relay: 29,
   batch: 900,
   reconcile: 60,
+  sequence: 300,
   ocsp: 29,
 }
 /** As the stack grants them. */
@@ -74,6 +77,10 @@ export interface LocalServiceOptions {
   readonly log: (line: string) => void
   /** default: each minute, as the stack's */
   readonly schedule?: boolean
+  /** how long entries of the logs are gathered before the sequencer wakes; AWS's is ten seconds. Default: 1000 */
+  readonly logWindowMs?: number
+  /** whether anyone may read the logs, as a stack with `publicLog` shows them. Default: false */
+  readonly publicLog?: boolean
   /** settings of a function beside those that every deployment has */
   readonly settingsOf?: (functionName: string) => Readonly<Record<string, string>>
   /** another runtime interface client than the stand-in's own, by the path of its program */
@@ -112,10 +119,12 @@ export async function startService(options: LocalServiceOptions): Promise<LocalS
   const names = ocspPort === undefined ? FUNCTION_NAMES : [...FUNCTION_NAMES, OCSP_FUNCTION]
   const bundles = await bundleFunctions({ root, out: join(folder, "functions"), names })
 
+  let stream: StreamMapping | undefined
   const dynamodb = createDynamoDb({
     path: join(folder, "dynamodb.sqlite"),
     clock,
     authenticate: authenticator(principals, "dynamodb"),
+    onPuts: (puts) => stream?.onPuts(puts),
   })
   const s3 = createS3({ path: join(folder, "s3.sqlite"), clock, authenticate: authenticator(principals, "s3") })
   const tableServer = await dynamodb.listen()
@@ -180,13 +189,22 @@ export async function startService(options: LocalServiceOptions): Promise<LocalS
   const timestamps = await open([TIMESTAMP_ROUTE], options.timestampPort ?? 0)
   const ocsp = ocspPort === undefined ? undefined : await open(OCSP_OPEN_ROUTES, ocspPort)
   const cdn = await startCdn({
-    publicPaths: ["tuf/", "crl/"],
+    publicPaths: ["tuf/", "crl/", ...(options.publicLog ? ["log/"] : [])],
     port: options.trustPort,
     read: async (key) => s3.read(BUCKET, key),
   })
-  const schedule = createSchedule(functions.invoke, (name, failure) => log(`[${name}] ${failure}`))
+  const report = (name: string, failure: string) => log(`[${name}] ${failure}`)
+  const schedule = createSchedule(functions.invoke, report)
+  stream = createStreamMapping({
+    functionName: "sequence",
+    partitionPrefix: "inbox#",
+    windowMs: options.logWindowMs ?? LOG_WINDOW_MS,
+    invoke: functions.invoke,
+    report,
+  })
   if (options.schedule !== false)
-    for (const name of ["publish", "batch"]) schedule.every(SCHEDULE_SEC, name, JSON.stringify({ schedule: true }))
+    for (const name of ["publish", "batch", "sequence"])
+      schedule.every(SCHEDULE_SEC, name, JSON.stringify({ schedule: true }))
   if (options.schedule !== false) schedule.every(RECONCILE_EVERY_SEC, "reconcile", JSON.stringify({ schedule: true }))
   if (ocsp && options.schedule !== false)
     schedule.every(RENEW_EVERY_SEC, "admin", JSON.stringify({ renew: "ocsp-responders" }))
@@ -205,6 +223,7 @@ export async function startService(options: LocalServiceOptions): Promise<LocalS
     close: async () => {
       schedule.close()
       bus.close()
+      stream?.close()
       await api.close()
       await timestamps.close()
       await ocsp?.close()

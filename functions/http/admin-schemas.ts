@@ -32,6 +32,8 @@ export const ceremonySchema = v.strictObject({
   ),
   algorithm: v.optional(algorithm, "ecdsa-p256-sha256"),
   rootYears: v.optional(whole(1, 30), 10),
+  logHost: v.optional(hostname),
+  logCosigner: v.optional(v.boolean()),
 })
 
 /** Certified by the deployment's root, or by an outside authority, which decides how long; its request is signed by the key, so that is never a wrapped one. */

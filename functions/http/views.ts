@@ -1,5 +1,7 @@
 import { type Job, jobProgress, jobState } from "@sealwright/core/jobs/rules"
 import type { TufDocument } from "@sealwright/core/ledger/tuf-documents"
+import type { LoggedSignature } from "@sealwright/core/ledger/log"
+import type { LogStatus } from "@sealwright/core/log/status"
 import type {
   AuditEntry,
   Deployment,
@@ -25,9 +27,10 @@ import { CSR_LABEL } from "@sealwright/formats/csr"
 import { pemEncode } from "@sealwright/formats/pem"
 import { formatTime } from "@sealwright/formats/time"
 import { encodeTufSigning } from "@sealwright/formats/tuf-signing"
+import { logState } from "./log-view.ts"
 
 /** How records look over the API: big integers as decimal strings, times as RFC 3339 in UTC (D14). */
-export function signatureView(record: SignatureRecord) {
+export function signatureView(record: SignatureRecord, logged?: LoggedSignature) {
   return {
     id: record.id,
     profile: record.profile,
@@ -44,7 +47,7 @@ export function signatureView(record: SignatureRecord) {
     ...(record.expiresAt && { expiresAt: formatTime(record.expiresAt) }),
     certificateNotAfter: formatTime(record.certificateNotAfter),
     ...(record.extra && { extra: extraView(record.extra) }),
-    state: "recorded",
+    ...logState(logged),
     envelopes: record.envelopes.map(({ format, mediaType, bytes }) => ({
       format,
       mediaType,
@@ -182,8 +185,22 @@ export function deploymentView(deployment: Deployment, roots: readonly TufDocume
     root: issuerView(deployment.root),
     formerRoots: deployment.formerRoots.map(issuerView),
     extraRoots: deployment.extraRoots.map(issuerView),
+    ...(deployment.log && {
+      log: { signatures: deployment.log.signatures.origin, events: deployment.log.events.origin },
+    }),
     tufThreshold: newest === undefined ? 0 : readRoot(newest).signed.roles.root.threshold,
     tufRoot: base64Encode(first),
+  }
+}
+
+export function logStatusView({ origin, epoch, size, state, waiting, oldest }: LogStatus) {
+  return {
+    origin,
+    epoch,
+    size: String(size),
+    state,
+    waiting,
+    ...(oldest && { oldestWaiting: formatTime(oldest) }),
   }
 }
 

@@ -8,6 +8,7 @@ import type { Job } from "@sealwright/core/jobs/rules"
 import { auditOfDay } from "@sealwright/core/ledger/audit"
 import { foreignSignaturesOf } from "@sealwright/core/ledger/foreign"
 import { jobsOfProfile } from "@sealwright/core/ledger/jobs"
+import { findLogged } from "@sealwright/core/ledger/log"
 import { listOcspResponders } from "@sealwright/core/ledger/ocsp-responders"
 import { listOutsideAuthorities } from "@sealwright/core/ledger/outside-authorities"
 import { readHead } from "@sealwright/core/ledger/publication"
@@ -25,6 +26,8 @@ import {
   readProfile,
 } from "@sealwright/core/ledger/trust"
 import { tufDocuments } from "@sealwright/core/ledger/tuf-documents"
+import { readProofs } from "@sealwright/core/log/proof"
+import { readLogStatus } from "@sealwright/core/log/status"
 import type { Issuer, PendingIssuer, SignatureRecord } from "@sealwright/core/model"
 import { ULID } from "@sealwright/core/names"
 import { readStatus } from "@sealwright/core/publish/status"
@@ -35,6 +38,7 @@ import { parseDigest } from "@sealwright/formats/oci"
 import { formatTime } from "@sealwright/formats/time"
 import { runSync } from "@sealwright/verifier/node-crypto"
 import { type ApiEvent, bodyOf, callerOf, pathParameter } from "../http/event.ts"
+import { proofView } from "../http/log-view.ts"
 import { problemResponses } from "../http/problem-responses.ts"
 import { reconciliationView } from "../http/reconciliation-views.ts"
 import { type Reply, reply } from "../http/reply.ts"
@@ -46,6 +50,7 @@ import {
   foreignSignatureView,
   issuerView,
   jobView,
+  logStatusView,
   ocspResponderView,
   outsideAuthorityView,
   profileView,
@@ -73,7 +78,17 @@ const routes: { readonly [routeKey: string]: Route } = {
   "GET /v1/profiles/{profile}/signatures/{id}": async (event) => {
     const record = await readRecord(pathParameter(event, "id"))
     if (record.profile !== pathParameter(event, "profile")) throw unknownSignature(record.id)
-    return reply(200, { signature: signatureView(record) })
+    return reply(200, { signature: await viewOf(record) })
+  },
+  "GET /v1/profiles/{profile}/signatures/{id}/proof": async (event) => {
+    const record = await readRecord(pathParameter(event, "id"))
+    if (record.profile !== pathParameter(event, "profile")) throw unknownSignature(record.id)
+    return await proofReply(record)
+  },
+  "GET /v1/signatures/{id}/proof": async (event) => proofReply(await readRecord(pathParameter(event, "id"))),
+  "GET /v1/log": async () => {
+    const { logs, policy } = await readLogStatus(table, digest, await readDeployment(table))
+    return reply(200, { logs: Object.fromEntries(logs.map((log) => [log.kind, logStatusView(log)])), policy })
   },
   "GET /v1/profiles/{profile}/signatures": async (event) => {
     const after = query(event, "after")
@@ -84,7 +99,7 @@ const routes: { readonly [routeKey: string]: Route } = {
       limit: limitOf(event),
       descending: query(event, "order") === "newest",
     })
-    return reply(200, { signatures: records.map(signatureView), ...(next !== undefined && { next }) })
+    return reply(200, { signatures: await Promise.all(records.map(viewOf)), ...(next !== undefined && { next }) })
   },
   "POST /v1/profiles/{profile}/foreign-signatures": async (event) => {
     const { envelope, reference } = check(foreignSignatureSchema, bodyOf(event))
@@ -123,7 +138,7 @@ const routes: { readonly [routeKey: string]: Route } = {
     return reply(200, { results, ...(next !== undefined && { next: String(next) }) })
   },
   "GET /v1/signatures/{id}": async (event) =>
-    reply(200, { signature: signatureView(await readRecord(pathParameter(event, "id"))) }),
+    reply(200, { signature: await viewOf(await readRecord(pathParameter(event, "id"))) }),
   "GET /v1/signatures": async (event) => {
     const digest = query(event, "digest")
     if (digest === undefined) throw malformed("digest")
@@ -133,7 +148,7 @@ const routes: { readonly [routeKey: string]: Route } = {
     const ids = (await signaturesOfArtifact(table, digest)).filter((id) => id > after)
     const records = await Promise.all(ids.slice(0, MAX_RECORDS).map(readRecord))
     const next = ids.length > records.length ? records.at(-1)?.id : undefined
-    return reply(200, { signatures: records.map(signatureView), ...(next !== undefined && { next }) })
+    return reply(200, { signatures: await Promise.all(records.map(viewOf)), ...(next !== undefined && { next }) })
   },
   "GET /v1/audit": async (event) => {
     const day = query(event, "day") ?? clock().toISOString().slice(0, 10)
@@ -211,6 +226,14 @@ export const handler = middy<ApiEvent, Reply>()
     if (route === undefined) throw new ServiceError("REQUEST_MALFORMED", `no route ${event.routeKey}`)
     return await route(event)
   })
+
+async function viewOf(record: SignatureRecord) {
+  return signatureView(record, await findLogged(table, record.id))
+}
+
+async function proofReply(record: SignatureRecord): Promise<Reply> {
+  return reply(200, { signature: record.id, proofs: (await readProofs(table, record)).map(proofView) })
+}
 
 async function issuerNamed(name: string): Promise<Issuer | PendingIssuer> {
   return (await findIssuer(table, name)) ?? (await findPendingIssuer(table, name)) ?? (await readIssuer(table, name))

@@ -27,6 +27,7 @@ import { check, dateOf, signBatchSchema, signJobSchema, signOneSchema } from "..
 import { readSettings, readTokenSettings } from "../http/settings.ts"
 import { jobView, signatureView } from "../http/views.ts"
 import { wake } from "../http/wake.ts"
+import { LONGEST_WAIT_MS, waitForLog } from "./wait.ts"
 
 const settings = readSettings(process.env, "table", "stack", "timestampFunction", "relayFunction", "batchFunction")
 const table = openDynamoTable(settings.table)
@@ -49,6 +50,7 @@ const CANCEL_ROUTE = "POST /v1/profiles/{profile}/jobs/{id}/cancel"
 export const handler = middy<ApiEvent, Reply>()
   .use(problemResponses(ports))
   .handler(async (event) => {
+    const until = clock().getTime() + LONGEST_WAIT_MS
     const caller = callerOf(event)
     if (event.routeKey === CANCEL_ROUTE) return await cancel(event, caller)
     if (prefersAsync(event)) return await accept(event, caller)
@@ -57,19 +59,32 @@ export const handler = middy<ApiEvent, Reply>()
     if (!batch) {
       const [only] = outcomes
       if (only === undefined || "refused" in only) throw only?.refused ?? new Error("no outcome")
-      return reply(only.replayed ? 200 : 201, { signature: signatureView(only.signed) })
+      const view = signatureView(only.signed)
+      if (!wantsLog(event)) return reply(only.replayed ? 200 : 201, { signature: view })
+      const logged = (await waitForLog(table, [only.signed], until)).get(only.signed.id)
+      return reply(logged === undefined ? 202 : only.replayed ? 200 : 201, { signature: { ...view, ...logged } })
     }
     await Promise.all(
       outcomes.map((outcome) => ("refused" in outcome ? auditRefusal(event, caller, outcome.refused) : undefined)),
     )
+    const signed = outcomes.flatMap((outcome) => ("signed" in outcome ? [outcome.signed] : []))
+    const logged = wantsLog(event) ? await waitForLog(table, signed, until) : undefined
     return reply(200, {
       results: outcomes.map((outcome) =>
         "refused" in outcome
           ? { digest: outcome.digest, problem: problemOf(outcome.refused, caller.requestId) }
-          : { digest: outcome.digest, signature: signatureView(outcome.signed) },
+          : {
+              digest: outcome.digest,
+              signature: { ...signatureView(outcome.signed), ...logged?.get(outcome.signed.id) },
+            },
       ),
     })
   })
+
+/** Asked for by `?wait=logged`: the answer carries proofs of inclusion, if they are there in time. */
+function wantsLog(event: ApiEvent): boolean {
+  return event.queryStringParameters?.wait === "logged"
+}
 
 async function accept(event: ApiEvent, caller: Actor): Promise<Reply> {
   const idempotencyKey = idempotencyKeyOf(event)

@@ -47,8 +47,11 @@ const RENEWAL_DAYS = { DaysToExpiry90: 90, DaysToExpiry: 30, DaysToExpiry7: 7 } 
 /** A schedule renews these by half of their life; now it has failed for days. */
 const OCSP_RENEWAL_DAYS = 7
 
-/** Publishers wait for each other by design, and events of CloudTrail for their turn, so a throttled one is no news. */
-const THROTTLED_BY_DESIGN: readonly string[] = ["publish", "reconcile"]
+/** Publishers and sequencers wait for each other by design, and events of CloudTrail for their turn, so a throttled one is no news. */
+const THROTTLED_BY_DESIGN: readonly string[] = ["publish", "reconcile", "sequence"]
+
+/** A round takes seconds and begins within a minute. */
+const OLDEST_LOG_ENTRY_SEC = 300
 
 function functionsOf({ functions, ocsp }: ServiceAlarmsProps): (readonly [string, ServiceFunction])[] {
   const always = FUNCTION_NAMES.map((name) => [name, functions[name]] as const)
@@ -129,7 +132,7 @@ export class ServiceAlarms extends Construct {
       failures("TimestampFailures"),
       "Sealwright: requests for timestamps that were in order got none; the log of timestamp says why.",
     )
-    const ofBatches = (metricName: string, statistic: string) =>
+    const metricOf = (metricName: string, statistic: string) =>
       new Metric({
         namespace: "Sealwright",
         metricName,
@@ -140,7 +143,7 @@ export class ServiceAlarms extends Construct {
     ring("OldestJobAge", {
       alarmDescription:
         "Sealwright: a batch job is unfinished for an hour, or nothing works on jobs; the log of batch says why.",
-      metric: ofBatches("OldestJobAge", "Maximum"),
+      metric: metricOf("OldestJobAge", "Maximum"),
       threshold: OLDEST_JOB_SEC,
       comparisonOperator: ComparisonOperator.GREATER_THAN_THRESHOLD,
       evaluationPeriods: 3,
@@ -148,11 +151,25 @@ export class ServiceAlarms extends Construct {
     })
     ring("BatchFailures", {
       alarmDescription: "Sealwright: parts of batch jobs could not be signed and are tried again; keys or table fail.",
-      metric: ofBatches("BatchFailures", "Sum"),
+      metric: metricOf("BatchFailures", "Sum"),
       threshold: BATCH_FAILURES,
       comparisonOperator: ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
     })
     this.#ofReconciling(props, ring)
+    ring("OldestLogEntryAge", {
+      alarmDescription:
+        "Sealwright: something waits for the transparency log for five minutes, or nothing takes it in; the log of sequence says why.",
+      metric: metricOf("OldestLogEntryAge", "Maximum"),
+      threshold: OLDEST_LOG_ENTRY_SEC,
+      comparisonOperator: ComparisonOperator.GREATER_THAN_THRESHOLD,
+      evaluationPeriods: 3,
+      treatMissingData: TreatMissingData.BREACHING,
+    })
+    any(
+      "LogRefused",
+      failures("LogRefused"),
+      "Sealwright: the transparency log stands still, since table and bucket do not agree; docs/log.md says what to do.",
+    )
     if (props.ocsp) {
       any(
         "OcspFailures",

@@ -1,5 +1,6 @@
-import { RemovalPolicy } from "aws-cdk-lib"
-import { AttributeType, BillingMode, ProjectionType, Table } from "aws-cdk-lib/aws-dynamodb"
+import { type Duration, RemovalPolicy } from "aws-cdk-lib"
+import { AttributeType, BillingMode, ProjectionType, StreamViewType, Table } from "aws-cdk-lib/aws-dynamodb"
+import { EventSourceMapping, FilterCriteria, FilterRule, StartingPosition } from "aws-cdk-lib/aws-lambda"
 import { Construct } from "constructs"
 import type { ServiceFunction } from "./service-function.ts"
 
@@ -19,6 +20,7 @@ export class LedgerTable extends Construct {
       sortKey: text("sk"),
       billingMode: BillingMode.PAY_PER_REQUEST,
       timeToLiveAttribute: "ttl",
+      stream: StreamViewType.KEYS_ONLY,
       pointInTimeRecoverySpecification: { pointInTimeRecoveryEnabled: true },
       deletionProtection: true,
       removalPolicy: RemovalPolicy.RETAIN,
@@ -39,11 +41,13 @@ export class LedgerTable extends Construct {
     )
   }
 
-  /** One action on items below one partition key alone. */
-  grantIn(grantee: ServiceFunction, partition: string, action: TableAction): void {
+  /** One action on items below these partition keys alone; `*` stands for any characters. */
+  grantIn(grantee: ServiceFunction, partition: string | readonly string[], action: TableAction): void {
+    const partitions = typeof partition === "string" ? [partition] : partition
+    const operator = partitions.some((one) => one.includes("*")) ? "StringLike" : "StringEquals"
     grantee.allow([`dynamodb:${action}`], [this.table.tableArn], {
       conditions: {
-        "ForAllValues:StringEquals": { "dynamodb:LeadingKeys": [partition] },
+        [`ForAllValues:${operator}`]: { "dynamodb:LeadingKeys": [...partitions] },
         Null: { "dynamodb:LeadingKeys": "false" },
       },
     })
@@ -68,6 +72,32 @@ export class LedgerTable extends Construct {
     grantee.refuse(["dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"], [this.table.tableArn], {
       "ForAnyValue:StringLike": { "dynamodb:LeadingKeys": patterns },
     })
+  }
+
+  /** Wakes a function when something was put into these partitions, within the window; keys alone go over. */
+  wake(target: ServiceFunction, partitionPrefix: string, window: Duration): void {
+    const { tableStreamArn } = this.table
+    if (tableStreamArn === undefined) throw new Error("the table has no stream")
+    target.allow(
+      ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"],
+      [tableStreamArn],
+    )
+    const mapping = new EventSourceMapping(this, "Wake", {
+      target: target.function,
+      eventSourceArn: tableStreamArn,
+      startingPosition: StartingPosition.LATEST,
+      batchSize: 10_000,
+      maxBatchingWindow: window,
+      // The schedule does what a lost wake-up asked for; nothing hangs on a record.
+      retryAttempts: 0,
+      filters: [
+        FilterCriteria.filter({
+          eventName: FilterRule.isEqual("INSERT"),
+          dynamodb: { Keys: { pk: { S: FilterRule.beginsWith(partitionPrefix) } } },
+        }),
+      ],
+    })
+    mapping.node.addDependency(target.role)
   }
 
   grantQueryIndex(grantee: ServiceFunction): void {

@@ -27,12 +27,14 @@ import type { ServiceFunction } from "./service-function.ts"
 export const PUBLIC_PREFIXES = ["tuf", "crl"] as const
 
 /** What is written once: `tuf/7.snapshot.json` has two dots, the mutable head `tuf/timestamp.json` one. */
-export const IMMUTABLE_PATTERNS = ["tuf/targets/*", "tuf/*.*.json", "staging/*"] as const
+export const IMMUTABLE_PATTERNS = ["tuf/targets/*", "tuf/*.*.json", "staging/*", "log/*/tile/*"] as const
 
 const BY_PREFIX = "Objects below one prefix of the service's own bucket; their names come with each publication."
 
 /** CloudFront keeps an absent object this long: the next `N.root.json` will appear one day. */
 const ABSENT_SEC = 5
+
+const STAGED_LOG_DAYS = 30
 
 export interface PublicHost {
   /** names that the certificate covers; they stand in every certificate and root for ever */
@@ -46,6 +48,8 @@ export interface PublicationProps {
   readonly cdn?: boolean
   /** default: CloudFront's own name, which is right for trying only */
   readonly host?: PublicHost
+  /** whether anyone may read the logs, which name artifacts' digests and signers. Default: false */
+  readonly publicLog?: boolean
 }
 
 /** The bucket that publications go to, and the CDN before its public part. Kept when the stack goes. */
@@ -71,10 +75,18 @@ export class Publication extends Construct {
       versioned: true,
       serverAccessLogsBucket: this.accessLogs as IBucket,
       serverAccessLogsPrefix: "published/",
-      lifecycleRules: [{ abortIncompleteMultipartUploadAfter: Duration.days(1) }],
+      lifecycleRules: [
+        { abortIncompleteMultipartUploadAfter: Duration.days(1) },
+        // A log that stands still keeps its last batch here: longer than any alarm goes unheard.
+        {
+          prefix: "staging/log/",
+          expiration: Duration.days(STAGED_LOG_DAYS),
+          noncurrentVersionExpiration: Duration.days(1),
+        },
+      ],
     })
     this.#refuseBlindWrites()
-    if (props.cdn ?? true) this.distribution = this.#distribute(props.host)
+    if (props.cdn ?? true) this.distribution = this.#distribute(props.host, props.publicLog ?? false)
   }
 
   /** @param patterns keys, `*` for any characters */
@@ -114,7 +126,7 @@ export class Publication extends Construct {
     deny("HeadsMoveByCompareAndSwap", ["*"], ["s3:if-none-match", "s3:if-match"])
   }
 
-  #distribute(host: PublicHost | undefined): Distribution {
+  #distribute(host: PublicHost | undefined, publicLog: boolean): Distribution {
     const cachePolicy = new CachePolicy(this, "OriginDecides", {
       comment: "Sealwright: the origin's Cache-Control decides",
       minTtl: Duration.seconds(0),
@@ -154,6 +166,7 @@ export class Publication extends Construct {
         "tuf/*": behavior(ViewerProtocolPolicy.HTTPS_ONLY),
         // RFC 5280 §4.2.1.13: lists are fetched over plain http; their own signature protects them.
         "crl/*": behavior(ViewerProtocolPolicy.ALLOW_ALL),
+        ...(publicLog && { "log/*": behavior(ViewerProtocolPolicy.HTTPS_ONLY) }),
       },
       errorResponses: [403, 404, 500, 502, 503, 504].map((httpStatus) => ({
         httpStatus,
@@ -165,7 +178,7 @@ export class Publication extends Construct {
         minimumProtocolVersion: SecurityPolicyProtocol.TLS_V1_2_2021,
       }),
     })
-    this.#admit(distribution)
+    this.#admit(distribution, publicLog ? [...PUBLIC_PREFIXES, "log"] : PUBLIC_PREFIXES)
     Validations.of(distribution).acknowledge(
       { id: "AwsSolutions-CFR1", reason: "Revocation must be readable everywhere that artifacts run." },
       {
@@ -186,7 +199,7 @@ export class Publication extends Construct {
     return distribution
   }
 
-  #admit(distribution: Distribution): void {
+  #admit(distribution: Distribution, prefixes: readonly string[]): void {
     const allow = (sid: string, action: string, resources: string[]) =>
       this.bucket.addToResourcePolicy(
         new PolicyStatement({
@@ -198,11 +211,7 @@ export class Publication extends Construct {
           conditions: { StringEquals: { "AWS:SourceArn": distribution.distributionArn } },
         }),
       )
-    allow(
-      "DistributionReadsWhatIsPublic",
-      "s3:GetObject",
-      this.#objects(PUBLIC_PREFIXES.map((prefix) => `${prefix}/*`)),
-    )
+    allow("DistributionReadsWhatIsPublic", "s3:GetObject", this.#objects(prefixes.map((prefix) => `${prefix}/*`)))
     allow("AbsentIsNotForbidden", "s3:ListBucket", [this.bucket.bucketArn])
   }
 }

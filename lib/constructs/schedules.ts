@@ -7,6 +7,8 @@ import type { ServiceFunction } from "./service-function.ts"
 
 /** A publisher's time limit. */
 export const PUBLISH_TIME = Duration.minutes(5)
+/** A sequencer's. */
+export const SEQUENCE_TIME = Duration.minutes(5)
 
 /** The safety net under the wake-ups (D14). */
 export function scheduleRuns(
@@ -33,6 +35,17 @@ export function scheduleRuns(
         event: RuleTargetInput.fromObject({ schedule: true }),
         retryAttempts: 0,
         maxEventAge: PUBLISH_TIME,
+      }),
+    ],
+  })
+  new Rule(scope, "SequenceEveryMinute", {
+    description: "Sealwright: takes what waits into the logs",
+    schedule: Schedule.rate(Duration.minutes(1)),
+    targets: [
+      new FunctionTarget(functions.sequence.function, {
+        event: RuleTargetInput.fromObject({ schedule: true }),
+        retryAttempts: 0,
+        maxEventAge: SEQUENCE_TIME,
       }),
     ],
   })

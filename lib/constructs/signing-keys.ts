@@ -9,6 +9,7 @@ export const PURPOSES = [
   "held",
   "timestamp",
   "ocsp",
+  "log",
   "wrapping",
   "wrapping-timestamp",
   "tuf-root",
@@ -30,6 +31,8 @@ export type WrappedPurpose = keyof typeof WRAPPING
 const STACK_TAG = "sealwright:stack"
 const PURPOSE_TAG = "sealwright:purpose"
 const KEY_SPECS = ["ECC_NIST_P256", "ECC_NIST_P384", "RSA_3072", "ML_DSA_65"]
+/** Checkpoints of the logs: C2SP has no others. */
+const LOG_KEY_SPECS = ["ECC_NIST_EDWARDS25519", "ML_DSA_44"]
 const ECDSA = ["ECDSA_SHA_256", "ECDSA_SHA_384"]
 /** Timestamps alone take PKCS #1 v1.5: OpenSSL's timestamp code knows no RSASSA-PSS. */
 const RSA = { timestamps: "RSASSA_PKCS1_V1_5_SHA_384", others: "RSASSA_PSS_SHA_384" }
@@ -45,6 +48,9 @@ const CONTEXT = { stack: "kms:EncryptionContext:sealwright:stack", key: "kms:Enc
 const ML_DSA = "ML_DSA_SHAKE_256"
 const ML_DSA_INPUT = { message: "RAW", mu: "EXTERNAL_MU" } as const
 export type MlDsaInput = keyof typeof ML_DSA_INPUT
+
+/** Both hash inside; what they sign is short. */
+const LOG_SIGNING = { "kms:MessageType": "RAW", "kms:SigningAlgorithm": ["ED25519_SHA_512", ML_DSA] }
 
 const BY_TAG = "Keys are made at run time and have no names here; conditions pin their tags."
 
@@ -71,7 +77,7 @@ export class SigningKeys extends Construct {
 
   grantSign(
     grantee: ServiceFunction,
-    ...purposes: readonly Exclude<KeyPurpose, "timestamp" | "ocsp" | "wrapping" | "wrapping-timestamp">[]
+    ...purposes: readonly Exclude<KeyPurpose, "timestamp" | "ocsp" | "log" | "wrapping" | "wrapping-timestamp">[]
   ): void {
     this.#allowSign(grantee, purposes, RSA.others)
   }
@@ -97,6 +103,14 @@ export class SigningKeys extends Construct {
 
   grantTimestamps(grantee: ServiceFunction): void {
     this.#allowSign(grantee, ["timestamp"], RSA.timestamps)
+  }
+
+  /** To sign checkpoints of the logs. */
+  grantLog(grantee: ServiceFunction): void {
+    grantee.allow(["kms:Sign"], [this.#keys], {
+      conditions: { StringEquals: { ...this.#ownTag(), [`aws:ResourceTag/${PURPOSE_TAG}`]: "log", ...LOG_SIGNING } },
+      because: BY_TAG,
+    })
   }
 
   /** ECDSA alone. */
@@ -130,7 +144,11 @@ export class SigningKeys extends Construct {
     grantee.allow(["kms:CreateKey"], ["*"], {
       conditions: {
         ...tags,
-        StringEquals: { ...tags.StringEquals, "kms:KeySpec": KEY_SPECS, "kms:KeyUsage": "SIGN_VERIFY" },
+        StringEquals: {
+          ...tags.StringEquals,
+          "kms:KeySpec": [...KEY_SPECS, ...LOG_KEY_SPECS],
+          "kms:KeyUsage": "SIGN_VERIFY",
+        },
         BoolIfExists: { "kms:BypassPolicyLockoutSafetyCheck": "false" },
       },
       because: "A key that is being made has no name yet; both tags, its kind and its use are pinned by conditions.",
@@ -194,10 +212,11 @@ export class SigningKeys extends Construct {
     signers: readonly ServiceFunction[],
     maker: ServiceFunction,
     mlDsaSigners: readonly ServiceFunction[],
+    logSigners: readonly ServiceFunction[],
     unwrappers: Readonly<Partial<Record<WrappedPurpose, readonly ServiceFunction[]>>> = {},
   ): string {
     const arns = (functions: readonly ServiceFunction[]) => functions.map(({ role }) => role.roleArn)
-    const runtime = arns([...new Set([...signers, maker])])
+    const runtime = arns([...new Set([...signers, ...logSigners, maker])])
     const wrapped = Object.entries(unwrappers) as [WrappedPurpose, readonly ServiceFunction[]][]
     const account = { AWS: `arn:${Aws.PARTITION}:iam::${Aws.ACCOUNT_ID}:root` }
     return Stack.of(this).toJsonString({
@@ -251,6 +270,14 @@ export class SigningKeys extends Construct {
             ArnEquals: { "aws:PrincipalArn": arns(mlDsaSigners) },
             StringEquals: { "kms:MessageType": Object.values(ML_DSA_INPUT), "kms:SigningAlgorithm": ML_DSA },
           },
+        },
+        {
+          Sid: "SigningLog",
+          Effect: "Allow",
+          Principal: account,
+          Action: "kms:Sign",
+          Resource: "*",
+          Condition: { ArnEquals: { "aws:PrincipalArn": arns(logSigners) }, StringEquals: LOG_SIGNING },
         },
         {
           Sid: "Making",

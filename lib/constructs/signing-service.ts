@@ -12,7 +12,7 @@ import { LedgerTable } from "./ledger-table.ts"
 import { LAYER_ROOT, Pkcs11Layer } from "./pkcs11-layer.ts"
 import { Publication, type PublicHost } from "./publication.ts"
 import { Reconciliation } from "./reconciliation.ts"
-import { PUBLISH_TIME, scheduleRuns } from "./schedules.ts"
+import { PUBLISH_TIME, SEQUENCE_TIME, scheduleRuns } from "./schedules.ts"
 import { type HsmAttachment, ServiceFunction, type ServiceFunctionProps } from "./service-function.ts"
 import { SigningKeys, type WrappedPurpose } from "./signing-keys.ts"
 
@@ -41,11 +41,13 @@ export interface SigningServiceProps {
    * An OCSP responder for stock clients, open to anyone at a rate of its own (docs/ocsp.md). Default: none: no function, no route, no right to such keys
    */
   readonly ocsp?: { readonly throttle: Throttle }
+  /** whether anyone may read the transparency logs, entries among them. Default: false, IAM and the API alone (D9) */
+  readonly publicLog?: boolean
   /** where alarms go. Default: nowhere */
   readonly alarmTopic?: ITopic
   /**
-   * Concurrency set aside so that a flood of signatures can't keep revocations waiting, nor reconciling take what signing needs: 21 of the account's.
-   * Default: true; an account with a limit below 121 can't have it.
+   * Concurrency set aside so that a flood of signatures can't keep revocations waiting, nor reconciling take what signing needs: 22 of the account's.
+   * Default: true; an account with a limit below 122 can't have it.
    */
   readonly reserveConcurrency?: boolean
   /** where the private keys of root, issuers and held profiles live; for ever. Default: `awsKms()` */
@@ -72,6 +74,8 @@ const TIMESTAMP_POLICY = "1.2.840.113556.1.8000.2554.6102.11502.31703.19761.4653
 /** API Gateway waits 30 seconds. */
 const BEHIND_API = Duration.seconds(29)
 const CRL_TIME = Duration.minutes(2)
+/** What came in within it goes into one round: latency against the price of a round. */
+const SEQUENCE_WINDOW = Duration.seconds(10)
 const REVOKE_RESERVE = 10
 const BATCH_TIME = Duration.minutes(15)
 const BATCH_RATE = 500
@@ -99,6 +103,7 @@ export class SigningService extends Construct {
     this.publication = new Publication(this, "Publication", {
       ...(props.cdn !== undefined && { cdn: props.cdn }),
       ...(props.host && { host: props.host }),
+      ...(props.publicLog !== undefined && { publicLog: props.publicLog }),
     })
     this.keys = new SigningKeys(this, "Keys", name)
     const home = props.keyHome?.kind === "pkcs11" ? props.keyHome : undefined
@@ -197,6 +202,16 @@ export class SigningService extends Construct {
         // Events wait for their turn; they must not take what signing needs.
         reservedConcurrency: reserve ? RECONCILE_RESERVE : undefined,
       }),
+      sequence: make("Sequence", {
+        name: "sequence",
+        description: "Sealwright: takes signatures and events into the transparency logs",
+        timeout: SEQUENCE_TIME,
+        memoryMiB: 1024,
+        // A hint that spares collisions; there is one log with any number of them (D5).
+        reservedConcurrency: reserve ? 1 : undefined,
+        // The next minute's run does what a lost event asked for.
+        events: { retryAttempts: 0, maxEventAge: SEQUENCE_TIME },
+      }),
     }
   }
 
@@ -236,6 +251,8 @@ export class SigningService extends Construct {
     this.keys.grantSign(publish, "tuf-lists", "tuf-registry", "tuf-snapshot", "tuf-timestamp")
     this.keys.grantTimestamps(timestamp)
 
+    this.#grantLog()
+
     this.publication.grantRead(records, "trees/*")
     this.publication.grantRead(publish, "tuf/*", "crl/*", "trees/*", "staging/*")
     this.publication.grantWrite(publish, "tuf/*", "crl/*", "trees/*", "staging/plan/*")
@@ -246,6 +263,20 @@ export class SigningService extends Construct {
     // The right to ask, not the key: who signs can't date back.
     for (const signer of [sign, batch]) for (const asked of [timestamp, relay]) grantInvoke(signer, asked)
     grantInvoke(sign, batch)
+  }
+
+  /** It reads what waits and the records that wait, writes the logs' own items alone, and signs nothing but checkpoints. */
+  #grantLog(): void {
+    const { sequence } = this.functions
+    this.ledger.grantIn(sequence, ["deployment", "log", "log-epochs#*", "signature#*"], "GetItem")
+    this.ledger.grantIn(sequence, ["inbox#*"], "Query")
+    this.ledger.grantIn(sequence, ["log-epochs#*", "logged#*"], "PutItem")
+    this.ledger.grantIn(sequence, ["log", "log-epochs#*"], "UpdateItem")
+    this.ledger.grantIn(sequence, ["inbox#*"], "DeleteItem")
+    this.ledger.wake(sequence, "inbox#", SEQUENCE_WINDOW)
+    this.keys.grantLog(sequence)
+    this.publication.grantRead(sequence, "log/*", "staging/log/*")
+    this.publication.grantWrite(sequence, "log/*", "staging/log/*")
   }
 
   #unwrappers() {
@@ -285,7 +316,7 @@ export class SigningService extends Construct {
 
   /** Each function knows what it uses, and no more. */
   #configure(name: string, timestampPolicy: string, wrapped: readonly WrappedPurpose[]): void {
-    const { sign, records, revoke, admin, publish, crl, timestamp, relay, batch, reconcile } = this.functions
+    const { sign, records, revoke, admin, publish, crl, timestamp, relay, batch, reconcile, sequence } = this.functions
     const set = (variable: string, value: string, ...functions: readonly ServiceFunction[]) => {
       for (const { function: lambda } of functions) lambda.addEnvironment(variable, value)
     }
@@ -303,16 +334,17 @@ export class SigningService extends Construct {
       batch,
       relay,
       reconcile,
+      sequence,
       ...ocsp,
     )
-    set("SEALWRIGHT_BUCKET", this.publication.bucket.bucketName, records, publish, crl, ...ocsp)
-    set("SEALWRIGHT_STACK", name, sign, admin, publish, crl, timestamp, batch, reconcile, ...ocsp)
+    set("SEALWRIGHT_BUCKET", this.publication.bucket.bucketName, records, publish, crl, sequence, ...ocsp)
+    set("SEALWRIGHT_STACK", name, sign, admin, publish, crl, timestamp, batch, reconcile, sequence, ...ocsp)
     set("SEALWRIGHT_PUBLISH_FUNCTION", publish.function.functionName, revoke, admin)
     set("SEALWRIGHT_CRL_FUNCTION", crl.function.functionName, publish)
     const unwrappers = Object.fromEntries(wrapped.map((kind) => [kind, this.#unwrappers()[kind]]))
     const signers = [sign, admin, publish, crl, timestamp, batch, ...ocsp]
     const mlDsaSigners = [sign, admin, crl, batch]
-    set("SEALWRIGHT_KEY_POLICY", this.keys.policyJson(signers, admin, mlDsaSigners, unwrappers), admin)
+    set("SEALWRIGHT_KEY_POLICY", this.keys.policyJson(signers, admin, mlDsaSigners, [sequence], unwrappers), admin)
     if (wrapped.length > 0) set("SEALWRIGHT_WRAPPING", wrapped.join(","), admin)
     set("SEALWRIGHT_TIMESTAMP_FUNCTION", timestamp.function.functionName, sign, batch)
     set("SEALWRIGHT_TIMESTAMP_POLICY", timestampPolicy, timestamp)

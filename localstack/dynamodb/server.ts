@@ -16,6 +16,7 @@ import { deleteItem, getItem, putItem, updateItem } from "./items.ts"
 import { query, scan } from "./queries.ts"
 import type { Reply, Request } from "./request.ts"
 import { Store } from "./store.ts"
+import { type PutKey, putsOf } from "./stream.ts"
 import {
   createTable,
   deleteTable,
@@ -37,6 +38,8 @@ export interface DynamoDbOptions {
   readonly onCall?: CallHook
   /** default: every request is let in */
   readonly authenticate?: Authenticate
+  /** told of the keys of what a call has put, once that is durable */
+  readonly onPuts?: (puts: readonly PutKey[]) => void
   /** named in ARNs; default us-east-1 and 000000000000 */
   readonly region?: string
   readonly account?: string
@@ -103,7 +106,9 @@ export function createDynamoDb(options: DynamoDbOptions): EmbeddedDynamoDb {
     return withFaults(options.onCall, operation, () => {
       const now = options.clock()
       if (now.getTime() / 1000 - sweptSec >= SWEEP_PERIOD_SEC) sweep()
-      return store.transaction(() => run(store, request, now, place))
+      const reply = store.transaction(() => run(store, request, now, place))
+      options.onPuts?.(putsOf(operation, request))
+      return reply
     })
   }
 

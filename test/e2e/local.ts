@@ -144,6 +144,11 @@ export function keysOf(service: LocalService, role: string): Keys {
   return keys
 }
 
+/** A signature as it was before the log took it in, which happens when it happens. */
+export function unlogged({ log: _, ...signature }: { readonly [member: string]: unknown }): object {
+  return { ...signature, state: "recorded" }
+}
+
 /** What fsck finds in the running service, and what it read, through the stores' own protocols. */
 export async function fsckLocal(service: LocalService) {
   const { DynamoDBClient } = await import("@aws-sdk/client-dynamodb")
@@ -153,7 +158,7 @@ export async function fsckLocal(service: LocalService) {
   const bucket = new S3Client({ ...shared, endpoint: service.endpoints.s3, forcePathStyle: true })
   try {
     const items = (await dumpTable(service.table, () => undefined, table)) as unknown as readonly StoredItem[]
-    const objects = await dumpBucket(service.bucket, ["tuf/", "crl/", "trees/"], () => undefined, bucket)
+    const objects = await dumpBucket(service.bucket, ["tuf/", "crl/", "trees/", "log/"], () => undefined, bucket)
     return { ...fsck({ items, objects }), items, objects }
   } finally {
     table.destroy()

@@ -16,6 +16,7 @@ import {
   root,
   startLocal,
   temporaryFolder,
+  unlogged,
 } from "./local.ts"
 
 /**
@@ -171,9 +172,9 @@ test("what was acknowledged survives SIGKILL, and fsck finds nothing", async () 
   const checkAcknowledged = async (all: readonly Signed[]) => {
     for (const { signature, key, body } of all) {
       const shown = await insist("auditor", "GET", `/v1/signatures/${signature.id}`)
-      expect(shown.json.signature).toEqual(signature)
+      expect(unlogged(shown.json.signature)).toEqual(unlogged(signature))
       const again = await insist("pipeline", "POST", SIGN, { body, headers: { "idempotency-key": key } })
-      expect(again.json.signature).toEqual(signature)
+      expect(unlogged(again.json.signature)).toEqual(unlogged(signature))
     }
   }
 

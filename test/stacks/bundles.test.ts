@@ -26,6 +26,7 @@ const LIMITS: Record<FunctionName | typeof OCSP_FUNCTION, number> = {
   relay: 290_000,
   batch: 400_000,
   reconcile: 360_000,
+  sequence: 500_000,
   ocsp: 500_000,
 }
 

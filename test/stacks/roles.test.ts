@@ -18,7 +18,10 @@ const allowed = (name: string, action: string): Statement[] =>
   (roles.get(name) ?? []).filter(({ Effect, Action }) => Effect === "Allow" && listOf(Action).includes(action))
 
 const isMlDsa = ({ Condition }: Statement) => Condition.StringEquals["kms:SigningAlgorithm"] === "ML_DSA_SHAKE_256"
-const classical = (name: string) => allowed(name, "kms:Sign").filter((statement) => !isMlDsa(statement))
+const isLog = ({ Condition }: Statement) =>
+  listOf(Condition.StringEquals["kms:SigningAlgorithm"]).includes("ED25519_SHA_512")
+const classical = (name: string) =>
+  allowed(name, "kms:Sign").filter((statement) => !isMlDsa(statement) && !isLog(statement))
 
 describe("roles of the functions (D13, M15)", () => {
   test("each function has a role of its own", () => {
@@ -55,6 +58,14 @@ describe("roles of the functions (D13, M15)", () => {
       relay: table("GetItem"),
       batch: [...writeAndDelete, "kms:Sign", wake],
       reconcile: writeAndDelete,
+      sequence: [
+        ...table("DeleteItem", "DescribeStream", "GetItem", "GetRecords", "GetShardIterator", "ListStreams", "PutItem"),
+        ...table("Query", "UpdateItem"),
+        "kms:Sign",
+        "s3:GetObject",
+        "s3:ListBucket",
+        "s3:PutObject",
+      ],
     })
   })
 
@@ -77,6 +88,47 @@ describe("roles of the functions (D13, M15)", () => {
       ["crl", ["issuer", "root"], ["RAW", "EXTERNAL_MU"], "Sealwright", keys],
       ["batch", ["issuer"], ["RAW"], "Sealwright", keys],
     ])
+  })
+
+  test("checkpoints are signed by sequence alone, with keys of this purpose, which nobody else uses (R30)", () => {
+    const granted = FUNCTION_NAMES.flatMap((name) =>
+      allowed(name, "kms:Sign")
+        .filter(isLog)
+        .map((one) => [name, one]),
+    )
+    expect(granted).toEqual([
+      [
+        "sequence",
+        expect.objectContaining({
+          Resource: `arn:aws:kms:${REGION}:${ACCOUNT}:key/*`,
+          Condition: {
+            StringEquals: {
+              "aws:ResourceTag/sealwright:stack": "Sealwright",
+              "aws:ResourceTag/sealwright:purpose": "log",
+              "kms:MessageType": "RAW",
+              "kms:SigningAlgorithm": ["ED25519_SHA_512", "ML_DSA_SHAKE_256"],
+            },
+          },
+        }),
+      ],
+    ])
+    expect(allowed("sequence", "kms:Sign")).toHaveLength(1)
+  })
+
+  test("sequence reads what waits and its records, and writes the logs' own items alone (R30)", () => {
+    const partitions = ["GetItem", "Query", "PutItem", "UpdateItem", "DeleteItem"].map((action) => {
+      const [statement, ...others] = allowed("sequence", `dynamodb:${action}`)
+      expect(others).toEqual([])
+      expect(statement?.Condition.Null).toEqual({ "dynamodb:LeadingKeys": "false" })
+      return [action, statement?.Condition["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]]
+    })
+    expect(Object.fromEntries(partitions)).toEqual({
+      GetItem: ["deployment", "log", "log-epochs#*", "signature#*"],
+      Query: ["inbox#*"],
+      PutItem: ["log-epochs#*", "logged#*"],
+      UpdateItem: ["log", "log-epochs#*"],
+      DeleteItem: ["inbox#*"],
+    })
   })
 
   test("only these roles sign otherwise, each with keys of these purposes, digests only, three algorithms", () => {
@@ -143,7 +195,7 @@ describe("roles of the functions (D13, M15)", () => {
     for (const action of ["kms:CreateKey", "kms:TagResource"]) {
       const [statement, ...others] = allowed("admin", action)
       expect(others).toEqual([])
-      expect(statement?.Condition.StringEquals["aws:RequestTag/sealwright:purpose"]).toHaveLength(10)
+      expect(statement?.Condition.StringEquals["aws:RequestTag/sealwright:purpose"]).toHaveLength(11)
       expect(statement?.Condition["ForAllValues:StringEquals"]["aws:TagKeys"]).toEqual([
         "sealwright:stack",
         "sealwright:purpose",
@@ -176,6 +228,8 @@ describe("roles of the functions (D13, M15)", () => {
         "admin kms:TagResource *",
         `admin kms:CreateAlias arn:aws:kms:${REGION}:${ACCOUNT}:alias/Sealwright/*`,
         `admin kms:CreateAlias,kms:DescribeKey,kms:GetPublicKey ${key}`,
+        `sequence kms:Sign ${key}`,
+        ...["log", "staging/log"].map((prefix) => `sequence s3:GetObject,s3:PutObject arn:aws:s3:::BUCKET/${prefix}/*`),
         "records s3:GetObject arn:aws:s3:::BUCKET/trees/*",
         ...["crl", "staging", "trees", "tuf"].map((prefix) => `publish s3:GetObject arn:aws:s3:::BUCKET/${prefix}/*`),
         ...["crl", "staging/plan", "trees", "tuf"].map((p) => `publish s3:PutObject arn:aws:s3:::BUCKET/${p}/*`),
@@ -344,10 +398,11 @@ describe("policy of keys that are made at run time (M4)", () => {
     }
   })
 
-  test("kms:Sign is delegated for six roles only, and no grant can hand it on", () => {
+  test("kms:Sign is delegated for six roles and the log's only, and no grant can hand it on", () => {
     const signing = statements.filter(
       ({ Sid, Action }) =>
-        Sid !== "SigningMlDsa" && listOf(Action).some((action) => /^kms:(Sign|\*|S\*)$/.test(action)),
+        !["SigningMlDsa", "SigningLog"].includes(Sid) &&
+        listOf(Action).some((action) => /^kms:(Sign|\*|S\*)$/.test(action)),
     )
     expect(signing).toEqual([statement("Signing")])
     expect(statement("Signing")?.Condition.ArnEquals["aws:PrincipalArn"].sort()).toEqual(
@@ -359,6 +414,10 @@ describe("policy of keys that are made at run time (M4)", () => {
     expect(mlDsa.StringEquals).toEqual({
       "kms:MessageType": ["RAW", "EXTERNAL_MU"],
       "kms:SigningAlgorithm": "ML_DSA_SHAKE_256",
+    })
+    expect(statement("SigningLog")?.Condition).toEqual({
+      ArnEquals: { "aws:PrincipalArn": [roleOf("sequence")] },
+      StringEquals: { "kms:MessageType": "RAW", "kms:SigningAlgorithm": ["ED25519_SHA_512", "ML_DSA_SHAKE_256"] },
     })
     const actions = statements.flatMap(({ Action }) => listOf(Action))
     expect(actions).not.toContain("kms:CreateGrant")
@@ -373,7 +432,7 @@ describe("policy of keys that are made at run time (M4)", () => {
     const tagging = statements.filter(({ Action }) => listOf(Action).some((action) => /Tag/.test(action)))
     expect(tagging).toEqual([statement("Naming")])
     expect(statement("Naming")?.Condition.ArnNotEquals["aws:PrincipalArn"].sort()).toEqual(
-      ["sign", "admin", "publish", "crl", "timestamp", "batch"].map(roleOf).sort(),
+      ["sign", "admin", "publish", "crl", "timestamp", "batch", "sequence"].map(roleOf).sort(),
     )
   })
 

@@ -57,6 +57,12 @@ describe("what is stored outlives the stack", () => {
     expect(published?.properties.LoggingConfiguration.LogFilePrefix).toBe("published/")
     expect(published?.properties.LifecycleConfiguration.Rules).toEqual([
       { AbortIncompleteMultipartUpload: { DaysAfterInitiation: 1 }, Status: "Enabled" },
+      {
+        Prefix: "staging/log/",
+        ExpirationInDays: 30,
+        NoncurrentVersionExpiration: { NoncurrentDays: 1 },
+        Status: "Enabled",
+      },
     ])
   })
 
@@ -86,7 +92,7 @@ describe("bucket policy", () => {
       Condition: { Null: { "s3:if-none-match": "true" } },
     })
     expect(bySid("ImmutableIsCreatedOnce").Resource.sort()).toEqual(
-      objects("staging/*", "tuf/*.*.json", "tuf/targets/*"),
+      objects("log/*/tile/*", "staging/*", "tuf/*.*.json", "tuf/targets/*"),
     )
     expect(bySid("HeadsMoveByCompareAndSwap")).toMatchObject({
       Effect: "Deny",
@@ -104,7 +110,9 @@ describe("bucket policy", () => {
     for (const key of ["tuf/1.root.json", "tuf/12.snapshot.json", "tuf/3.lists.json", "tuf/targets/lists/ab.x.json"])
       expect([key, matches(key)]).toEqual([key, true])
     for (const key of ["staging/crl/ab.crl", "staging/plan/1-ab.json"]) expect([key, matches(key)]).toEqual([key, true])
-    for (const key of ["tuf/timestamp.json", "crl/ab.crl", "trees/notation.json"])
+    for (const key of ["log/events/tile/0/000.p/7", "log/signatures/tile/entries/x001/000"])
+      expect([key, matches(key)]).toEqual([key, true])
+    for (const key of ["tuf/timestamp.json", "crl/ab.crl", "trees/notation.json", "log/events/checkpoint"])
       expect([key, matches(key)]).toEqual([key, false])
   })
 
@@ -288,6 +296,7 @@ describe("functions", () => {
       relay: 29,
       batch: 900,
       reconcile: 300,
+      sequence: 300,
     })
   })
 
@@ -309,22 +318,23 @@ describe("functions", () => {
       crl: ["BUCKET", "STACK", "TABLE"],
       timestamp: ["STACK", "TABLE", "TIMESTAMP_POLICY"],
       relay: ["TABLE"],
+      sequence: ["BUCKET", "STACK", "TABLE"],
       batch: ["BATCH_RATE", "RELAY_FUNCTION", "STACK", "TABLE", "TIMESTAMP_FUNCTION"],
       reconcile: ["KEY_USERS", "SETTLE_AFTER_SEC", "STACK", "TABLE"],
     })
   })
 
-  test("revocations keep a reserve, publishers come one at a time, events of CloudTrail wait; an account without room can do without", () => {
+  test("revocations keep a reserve, publishers and sequencers come one at a time, events of CloudTrail wait; an account without room can do without", () => {
     const reserves = (from: readonly Resource[]) =>
       ofType("AWS::Lambda::Function", from)
         .filter(({ properties }) => properties.ReservedConcurrentExecutions !== undefined)
         .map(({ id, properties }) => `${functionName(id)} ${properties.ReservedConcurrentExecutions}`)
         .sort()
-    expect(reserves(resources)).toEqual(["publish 1", "reconcile 10", "revoke 10"])
+    expect(reserves(resources)).toEqual(["publish 1", "reconcile 10", "revoke 10", "sequence 1"])
     expect(reserves(resourcesOf(newStack({ reserveConcurrency: "false" })))).toEqual([])
   })
 
-  test("publish and batch run every minute, and an event that was lost is not repeated", () => {
+  test("publish, batch and sequence run every minute, and an event that was lost is not repeated", () => {
     const rules = ofType("AWS::Events::Rule").filter(
       ({ properties }) => properties.ScheduleExpression === "rate(1 minute)",
     )
@@ -337,9 +347,44 @@ describe("functions", () => {
       })
       return functionName(String(properties.Targets[0].Arn).split(":").at(-1) as string)
     })
-    expect(called.sort()).toEqual(["batch", "publish"])
+    expect(called.sort()).toEqual(["batch", "publish", "sequence"])
     const retries = ofType("AWS::Lambda::EventInvokeConfig").map(({ properties }) => properties.MaximumRetryAttempts)
-    expect(retries).toEqual([0, 0])
+    expect(retries).toEqual([0, 0, 0])
+  })
+
+  test("what is put into the log's inbox wakes sequence within ten seconds, and nothing else does (R30)", () => {
+    expect(only("AWS::DynamoDB::Table").properties.StreamSpecification).toEqual({ StreamViewType: "KEYS_ONLY" })
+    const { properties } = only("AWS::Lambda::EventSourceMapping")
+    expect(functionName(String(properties.FunctionName))).toBe("sequence")
+    expect(properties).toMatchObject({ MaximumBatchingWindowInSeconds: 10, MaximumRetryAttempts: 0 })
+    expect(properties.FilterCriteria.Filters.map(({ Pattern }: { Pattern: string }) => JSON.parse(Pattern))).toEqual([
+      { eventName: ["INSERT"], dynamodb: { Keys: { pk: { S: [{ prefix: "inbox#" }] } } } },
+    ])
+  })
+
+  test("an old or a refused log entry rings, and so does a sequencer that is silent (R30)", () => {
+    const alarm = (name: string) =>
+      ofType("AWS::CloudWatch::Alarm").find(({ properties }) => properties.MetricName === name)?.properties
+    expect(alarm("OldestLogEntryAge")).toMatchObject({ Threshold: 300, TreatMissingData: "breaching" })
+    expect(alarm("LogRefused")).toMatchObject({ Threshold: 1, Statistic: "Sum" })
+  })
+
+  test("logs are read by nobody through CloudFront unless the stack is deployed so (D9)", () => {
+    const shown = (context: Record<string, string>) => {
+      const from = resourcesOf(newStack(context))
+      const [distribution] = ofType("AWS::CloudFront::Distribution", from)
+      const [policy] = ofType("AWS::S3::BucketPolicy", from).filter(({ properties }) =>
+        JSON.stringify(properties).includes("DistributionReadsWhatIsPublic"),
+      )
+      return [
+        distribution?.properties.DistributionConfig.CacheBehaviors.map(
+          ({ PathPattern }: { PathPattern: string }) => PathPattern,
+        ),
+        JSON.stringify(policy?.properties).includes('/log/*"'),
+      ]
+    }
+    expect(shown({})).toEqual([["tuf/*", "crl/*"], false])
+    expect(shown({ publicLog: "true" })).toEqual([["tuf/*", "crl/*", "log/*"], true])
   })
 
   test("batches keep to a ceiling that the deployment sets, half of KMS's quota unless it says otherwise (R15)", () => {
@@ -407,7 +452,7 @@ describe("alarms", () => {
       })
   })
 
-  test("errors of every function ring, throttles of all but publish and reconcile, failures of the API", () => {
+  test("errors of every function ring, throttles of all but publish, reconcile and sequence, failures of the API", () => {
     const rings = alarms
       .filter(({ Namespace }) => Namespace !== "Sealwright")
       .map(({ MetricName, Dimensions, TreatMissingData }) => {
@@ -418,7 +463,7 @@ describe("alarms", () => {
     expect(rings.sort()).toEqual(
       [
         ...FUNCTION_NAMES.map((name) => `${name} Errors`),
-        ...FUNCTION_NAMES.filter((name) => name !== "publish" && name !== "reconcile").map(
+        ...FUNCTION_NAMES.filter((name) => !["publish", "reconcile", "sequence"].includes(name)).map(
           (name) => `${name} Throttles`,
         ),
         "5xx",

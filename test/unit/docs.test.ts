@@ -22,6 +22,7 @@ import { verifyNotaryEnvelope } from "@sealwright/verifier/notary"
 import { parseState } from "@sealwright/verifier/state"
 import { loadTrustPolicy } from "@sealwright/verifier/trust-policy"
 import { describe, expect, test } from "vitest"
+import { proofView } from "../../functions/http/log-view.ts"
 import {
   auditView,
   deploymentView,
@@ -102,7 +103,11 @@ describe("the API document", () => {
     const [entry] = entries
     if (entry === undefined) throw new Error("no audit entry")
     const views = {
-      Signature: signatureView(settled.signed),
+      Signature: {
+        ...signatureView(settled.signed, { epoch: 1, index: 0n, proofs: [[]] }),
+        proofs: [proofView({ format: "notary-jws", index: 0n, text: "" })],
+      },
+      Logs: { logs: {}, policy: "" },
       ForeignSignature: foreignSignatureView(FOREIGN),
       Profile: { ...profileView(release), ...profileView(held) },
       Issuer: { ...issuerView(pending), ...issuerView(await readIssuer(service.ports.table, "ci")) },

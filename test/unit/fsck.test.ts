@@ -1,3 +1,5 @@
+import { sequence } from "@sealwright/core/log/flow"
+import { LOG_KINDS } from "@sealwright/core/model"
 import { describe, expect, test } from "vitest"
 import { fsck } from "../../packages/cli/src/fsck/check.ts"
 import type { Dump, FsckCode, StoredItem } from "../../packages/cli/src/fsck/state.ts"
@@ -13,6 +15,7 @@ async function busyService() {
   await sign(signRequest(["two", "three", "four", "five", "six"], { idempotencyKey: "k2" }))
   await sign(signRequest(["held"], { profile: "held" }))
   await service.publish()
+  for (const kind of LOG_KINDS) await sequence(service.ports, kind)
   service.pass(30)
   if (first === undefined || !("signed" in first)) throw new Error("not signed")
   await service.revoke({ kind: "signature", signature: first.signed.id })
@@ -96,6 +99,53 @@ describe("fsck", () => {
       code: "INBOX_MISSING",
       name: "a record without inbox item",
       damage: ({ items }) => remove(items, (item) => item.pk.startsWith("inbox#")),
+    },
+    {
+      code: "INBOX_MISSING",
+      name: "a record that left the log",
+      damage: ({ items }) => remove(items, (item) => item.pk.startsWith("logged#")),
+    },
+    {
+      code: "LOG_PLACE_WRONG",
+      name: "a record that is logged and waits",
+      damage: ({ items }) => {
+        const logged = items.find((item) => item.pk.startsWith("logged#"))
+        items.push({ pk: "inbox#0", sk: logged?.pk.slice("logged#".length) ?? "", leaf: "signature" })
+      },
+    },
+    {
+      code: "LOG_PLACE_WRONG",
+      name: "a place that is another's",
+      damage: ({ items }) =>
+        change(
+          items,
+          (item) => item.pk.startsWith("logged#"),
+          () => ({ index: 1 }),
+        ),
+    },
+    {
+      code: "LOG_WRONG",
+      name: "a leaf with a flipped bit",
+      damage: ({ objects }) => {
+        const [key = "", bytes = new Uint8Array(0)] =
+          [...objects].find(([name]) => name.startsWith("log/signatures/tile/entries/")) ?? []
+        objects.set(key, bytes.with(100, (bytes[100] ?? 0) ^ 1))
+      },
+    },
+    {
+      code: "LOG_WRONG",
+      name: "a lost checkpoint",
+      damage: ({ objects }) => void objects.delete("log/signatures/checkpoint"),
+    },
+    {
+      code: "LOG_WRONG",
+      name: "a head that was set back",
+      damage: ({ items }) =>
+        change(
+          items,
+          (item) => item.pk === "log" && item.sk === "signatures",
+          () => ({ size: 3 }),
+        ),
     },
     {
       code: "IDEMPOTENCY_WRONG",

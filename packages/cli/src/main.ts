@@ -142,6 +142,14 @@ const COMMANDS: { readonly [name: string]: { readonly summary: string; readonly 
     summary: "register signatures made without the service",
     load: async () => (await import("./commands/record.ts")).record,
   },
+  "log proof": {
+    summary: "fetch the proof that a signature is logged",
+    load: async () => (await import("./commands/log-service.ts")).logProof,
+  },
+  "log status": {
+    summary: "show the transparency logs and what waits for them",
+    load: async () => (await import("./commands/log-service.ts")).logStatus,
+  },
   list: { summary: "list signatures", load: async () => (await import("./commands/signatures.ts")).list },
   show: { summary: "show one signature", load: async () => (await import("./commands/signatures.ts")).show },
   audit: { summary: "list who did what on a day", load: async () => (await import("./commands/signatures.ts")).audit },

@@ -24,8 +24,11 @@ export const ceremony: Command = {
 Usage: sealwright ceremony --country US --state Washington --organisation "Wabbit Networks"
          --identity-host trust.example.com --crl-host crl.example.com --tuf-url https://trust.example.com/tuf
          [--algorithm ecdsa-p256-sha256] [--root-years 10] [--root-out tuf-root.json]
+         [--log-host trust.example.com] [--log-cosigner]
 
 Makes the root, the TUF keys and the names that stand in every certificate for ever. Safe to repeat with the same names.
+The transparency logs' names are sig. and events. below --log-host, for ever too; it is the identity host unless given. --log-cosigner adds
+signatures under ML-DSA-44 to the logs' checkpoints, now or by a repeat.
 The TUF root begins with a threshold of 1 on a key of AWS KMS; \`sealwright tuf propose\` shares it with people. --root-out writes the TUF root that deployers pin: hand it to
 them on a way that they trust.
 
@@ -45,11 +48,14 @@ Example:
     algorithm: { type: "string" },
     "root-years": { type: "string" },
     "root-out": { type: "string" },
+    "log-host": { type: "string" },
+    "log-cosigner": { type: "boolean" },
   },
   positionals: { min: 0, max: 0 },
   run: async (args) => {
     const algorithm = args.text("algorithm")
     const rootYears = args.whole("root-years")
+    const logHost = args.text("log-host")
     const answer = await openClient(args).send("POST", "/v1/ceremony", {
       country: args.required("country"),
       state: args.required("state"),
@@ -59,6 +65,8 @@ Example:
       tufUrl: args.required("tuf-url"),
       ...(algorithm !== undefined && { algorithm }),
       ...(rootYears !== undefined && { rootYears }),
+      ...(logHost !== undefined && { logHost }),
+      ...(args.flag("log-cosigner") && { logCosigner: true }),
     })
     const { deployment } = answerShape(answer, "answer")
     const rootOut = args.text("root-out")

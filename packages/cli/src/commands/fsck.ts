@@ -12,7 +12,7 @@ export const fsckCommand: Command = {
 Usage: sealwright fsck --table NAME --bucket NAME [--json]
 
 Reads the whole table and everything published, and checks the service's promises against them with code that the service does not share: numbers,
-leases and records; envelopes; idempotency; every published list, CRL and TUF document. Changes nothing. Run it while nobody signs, or expect
+leases and records; envelopes; idempotency; every published list, CRL and TUF document; the transparency logs, leaf by leaf. Changes nothing. Run it while nobody signs, or expect
 findings about what was being written. Exit status 1 when something is wrong.
 
 Example:
@@ -25,7 +25,7 @@ Example:
       if (count % 1000 === 0 && count > 0) note(`sealwright: ${count} ${what} read`)
     }
     const items = (await dumpTable(args.required("table"), every("items"))) as unknown as readonly StoredItem[]
-    const objects = await dumpBucket(args.required("bucket"), ["tuf/", "crl/", "trees/"], every("objects"))
+    const objects = await dumpBucket(args.required("bucket"), ["tuf/", "crl/", "trees/", "log/"], every("objects"))
     const result = fsck({ items, objects })
     print(args.flag("json"), { ...result, items: items.length, objects: objects.size }, () => [
       `${items.length} items, ${objects.size} objects, ${result.records} signatures: ${result.findings.length === 0 ? "all is well" : `${result.findings.length} finding(s)`}`,

@@ -1,14 +1,16 @@
-import { base64Decode, hexEncode } from "@sealwright/formats/bytes"
+import { base64Decode, hexEncode, utf8 } from "@sealwright/formats/bytes"
 import { FormatError } from "@sealwright/formats/errors"
 import { parseReference } from "@sealwright/formats/oci-reference"
-import { array, openObject, string } from "@sealwright/formats/shape"
+import { anyObject, array, openObject, string } from "@sealwright/formats/shape"
 import { formatTime } from "@sealwright/formats/time"
+import { LOG_PROOF_SUFFIX } from "@sealwright/formats/tlog-proof"
 import { type Arguments, type Command, SERVICE_OPTIONS } from "../arguments.ts"
 import { openClient } from "../client.ts"
 import { EXIT, usage } from "../exit.ts"
 import { writeFileWhole } from "../files.ts"
 import { KEY_HELP, KEY_OPTIONS } from "../key-options.ts"
 import { attachSignature } from "../layout.ts"
+import { type LogProofs, logProofs, proofPaths } from "../log-proofs.ts"
 import { onlyProfile } from "../only-profile.ts"
 import { print } from "../output.ts"
 import { envelopePath, extraEnvelopePath, readSubject, type Subject } from "../subject.ts"
@@ -26,12 +28,21 @@ const answerShape = openObject({
   ),
 })
 
+/** What `deliver` puts where. */
+interface Signed {
+  readonly first: Uint8Array
+  readonly extra: Uint8Array | undefined
+  readonly proofs: LogProofs
+}
+
+const waitedShape = openObject({ signature: anyObject })
+
 export const sign: Command = {
   name: "sign",
   summary: "sign an image layout or a file",
   help: `
 Usage: sealwright sign SUBJECT --reference registry/repository[:tag] [--profile NAME] [--tag TAG]
-         [--expires TIME] [--output FILE] [--extra-output FILE] [--no-attach]
+         [--expires TIME] [--output FILE] [--extra-output FILE] [--no-attach] [--wait logged]
        sealwright sign SUBJECT --key KEY --certificate chain.pem [--reference registry/repository[:tag]] [--tag TAG]
          [--expires TIME] [--output FILE] [--no-attach] [--home FOLDER] [--password-source SOURCE]
        sealwright sign --batch FILE [--profile NAME] [--expires TIME] [--async] [--no-wait] [--timeout DURATION]
@@ -43,6 +54,10 @@ into the layout, or stands beside the file as FILE.ml-dsa-65.jws.sig; --extra-ou
 
 With --key nothing is asked of the service: the key signs here, under the chain that a CA gave it (PEM, its own certificate first, the root
 last), and its time is a claim that nobody vouches for. A CA's own key is refused. ${KEY_HELP}
+
+With --wait logged the command waits, at most 25 seconds, until the signature is in the transparency log, and writes the proof beside it
+(C2SP tlog-proof): as FILE.jws.sig.tlog-proof, of an image as PATH.tlog-proof. Exit status 3 when it was not logged in time; the signature stands, and
+\`sealwright log proof\` fetches the proof later.
 
 With --batch a file (or - for standard input) names up to 10,000 subjects, one a line: PATH REFERENCE, or DIGEST SIZE REFERENCE [MEDIA-TYPE] (of an
 image manifest unless given), or a JSON object with reference and either path or subject, as the API takes it. More than 100, or --async, become a job that the
@@ -67,6 +82,7 @@ Examples:
     batch: { type: "string" },
     async: { type: "boolean" },
     "no-wait": { type: "boolean" },
+    wait: { type: "string" },
     timeout: { type: "string" },
     "idempotency-key": { type: "string" },
     envelopes: { type: "string" },
@@ -79,6 +95,7 @@ Examples:
     const [path] = args.positionals
     if ((path === undefined) === (args.text("batch") === undefined)) throw usage("name one SUBJECT, or --batch")
     if (path === undefined) return await (await import("../sign-batch.ts")).signBatch(args)
+    if (![undefined, "logged"].includes(args.text("wait"))) throw usage("--wait takes logged and nothing else")
     const subject = readSubject(path, args.text("tag"))
     return args.text("key") === undefined ? await signByService(args, subject) : await signByKey(args, subject)
   },
@@ -89,7 +106,8 @@ async function signByService(args: Arguments, subject: Subject): Promise<number>
   const client = openClient(args)
   const profile = args.text("profile") ?? (await onlyProfile(client))
   const expiresAt = args.text("expires")
-  const answer = await client.send("POST", `/v1/profiles/${encodeURIComponent(profile)}/signatures`, {
+  const waits = args.text("wait") !== undefined
+  const body = {
     subject: {
       mediaType: subject.descriptor.mediaType,
       digest: subject.descriptor.digest,
@@ -97,20 +115,26 @@ async function signByService(args: Arguments, subject: Subject): Promise<number>
     },
     reference,
     ...(expiresAt !== undefined && { expiresAt }),
-  })
+  }
+  const path = `/v1/profiles/${encodeURIComponent(profile)}/signatures`
+  const answer = await client.send("POST", path, body, waits ? { wait: "logged" } : undefined)
   const { signature } = answerShape(answer, "answer")
   const contentOf = (wanted: string) => signature.envelopes.find(({ format }) => format === wanted)?.content
   const extra = contentOf("notary-jws-ml-dsa-65")
   const envelopes = {
     first: base64Decode(contentOf("notary-jws") ?? ""),
     extra: extra === undefined ? undefined : base64Decode(extra),
+    proofs: logProofs(waitedShape(answer, "answer").signature),
   }
-  return deliver(args, subject, envelopes, answer, [
+  const logged = envelopes.proofs.length > 0
+  deliver(args, subject, envelopes, answer, [
     `signature  ${signature.id}, number ${signature.number}, profile ${signature.profile}, at ${signature.signedAt}`,
     ...(signature.extra === undefined
       ? []
       : [`extra      ML-DSA-65, number ${signature.extra.number}, issuer ${signature.extra.issuer}`]),
+    ...(waits && !logged ? [`log        not yet; sealwright log proof ${signature.id}`] : []),
   ])
+  return waits && !logged ? EXIT.inconclusive : EXIT.done
 }
 
 async function signByKey(args: Arguments, subject: Subject): Promise<number> {
@@ -130,10 +154,11 @@ async function signByKey(args: Arguments, subject: Subject): Promise<number> {
     certificateNotAfter: formatTime(leaf.notAfter),
     signedAt: formatTime(signedAt),
   }
-  return deliver(args, subject, { first: envelope, extra: undefined }, view, [
+  deliver(args, subject, { first: envelope, extra: undefined, proofs: [] }, view, [
     `key        ${key.keyId}, ${key.algorithm}, at ${view.signedAt}`,
     `issuer     ${view.issuerKeyId}, serial ${view.serialHex}, until ${view.certificateNotAfter}`,
   ])
+  return EXIT.done
 }
 
 /** The signature does not carry the reference, so it is only looked at for what contradicts the subject. */
@@ -152,10 +177,10 @@ function checkReference(reference: string | undefined, digest: string): void {
 function deliver(
   args: Arguments,
   { kind, path, descriptor }: Subject,
-  { first, extra }: { readonly first: Uint8Array; readonly extra: Uint8Array | undefined },
+  { first, extra, proofs }: Signed,
   view: object,
   lines: readonly string[],
-): number {
+): void {
   const file = kind === "file"
   const output = args.text("output") ?? (file ? envelopePath(path) : undefined)
   const extraOutput = args.text("extra-output") ?? (file ? extraEnvelopePath(path) : undefined)
@@ -167,6 +192,13 @@ function deliver(
   }
   const one = put(first, output)
   const two = put(extra, extraOutput)
+  const bare = path.replace(/\/+$/, "")
+  const proofFiles = proofPaths(
+    proofs,
+    `${output ?? bare}${LOG_PROOF_SUFFIX}`,
+    `${extraOutput ?? `${bare}.ml-dsa-65`}${LOG_PROOF_SUFFIX}`,
+  )
+  for (const [file, text] of proofFiles) writeFileWhole(file, utf8(text))
   print(
     args.flag("json"),
     {
@@ -175,6 +207,7 @@ function deliver(
       ...(one.attached !== undefined && { attached: one.attached }),
       ...(two.written !== undefined && { extraOutput: two.written }),
       ...(two.attached !== undefined && { extraAttached: two.attached }),
+      ...(proofFiles.length > 0 && { proofs: proofFiles.map(([file]) => file) }),
     },
     () => [
       `Signed ${descriptor.digest}`,
@@ -182,8 +215,9 @@ function deliver(
       ...[one.attached, two.attached].flatMap((digest) =>
         digest === undefined ? [] : [`  attached   ${digest} in ${path}`],
       ),
-      ...[one.written, two.written].flatMap((to) => (to === undefined ? [] : [`  written    ${to}`])),
+      ...[one.written, two.written, ...proofFiles.map(([file]) => file)].flatMap((to) =>
+        to === undefined ? [] : [`  written    ${to}`],
+      ),
     ],
   )
-  return EXIT.done
 }

@@ -1,4 +1,4 @@
-import { array, openObject, string } from "@sealwright/formats/shape"
+import { array, integer, openObject, string } from "@sealwright/formats/shape"
 import { type Command, SERVICE_OPTIONS } from "../arguments.ts"
 import { openClient } from "../client.ts"
 import { EXIT, usage } from "../exit.ts"
@@ -16,6 +16,7 @@ const signatureShape = openObject(
   },
   { expiresAt: string(30) },
 )
+const logShape = openObject({ epoch: integer(1), index: string(16) })
 const pageShape = openObject({ signatures: array(signatureShape, 1000) }, { next: string(26) })
 
 export const list: Command = {
@@ -78,6 +79,7 @@ export const show: Command = {
     if (!/^[0-9A-Z]{26}$/.test(id)) throw usage(`${id} is no signature's id`)
     const answer = await openClient(args).get(`/v1/signatures/${id}`)
     const { signature } = openObject({ signature: signatureShape })(answer, "answer")
+    const { log } = openObject({ signature: openObject({}, { log: logShape }) })(answer, "answer").signature
     print(args.flag("json"), answer, () => [
       `Signature ${signature.id}, number ${signature.number} of its issuer`,
       `  artifact   ${signature.subject.digest}`,
@@ -85,6 +87,7 @@ export const show: Command = {
       `  profile    ${signature.profile}`,
       `  signed     ${signature.signedAt} for ${signature.principal}`,
       ...(signature.expiresAt === undefined ? [] : [`  expires    ${signature.expiresAt}`]),
+      log === undefined ? "  log        waits" : `  log        leaf ${log.index}, epoch ${log.epoch}`,
     ])
     return EXIT.done
   },

@@ -2,6 +2,7 @@ import { runSync } from "@sealwright/verifier/node-crypto"
 import type { Step } from "@sealwright/verifier/requests"
 import { checkJobs } from "./jobs.ts"
 import { checkLedger } from "./ledger.ts"
+import { checkLogs } from "./log.ts"
 import { checkPublication } from "./publication.ts"
 import { type Dump, type Finding, Items } from "./state.ts"
 
@@ -22,6 +23,7 @@ export function fsck(dump: Dump, run: Run = runSync): FsckResult {
   const items = new Items(dump.items, report)
   const facts = checkLedger(items, run, report)
   checkJobs(items, facts.records, report)
+  checkLogs(items, dump, facts, run, report)
   checkPublication(items, dump, facts, run, report)
   return { findings, records: facts.records.size }
 }

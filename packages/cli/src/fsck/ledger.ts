@@ -37,7 +37,7 @@ export interface LedgerFacts {
   readonly voids: ReadonlyMap<string, readonly (readonly [number, number])[]>
 }
 
-/** Leases, numbers, records, artifacts, inbox and idempotency keys against each other (I1, I4, I5, I6). */
+/** Leases, numbers, records, artifacts and idempotency keys against each other (I1, I4, I5). */
 export function checkLedger(items: Items, run: Run, report: Report): LedgerFacts {
   const records = readRecords(items, run, report)
   const claimed = new Set<string>()
@@ -49,7 +49,6 @@ export function checkLedger(items: Items, run: Run, report: Report): LedgerFacts
       if (!claimed.has(claimOf(record, issuerKeyId)))
         report({ code: "RECORD_WITHOUT_NUMBER", subject: record.id, detail: `number ${number}` })
   checkArtifacts(items, records, report)
-  checkInbox(items, records, report)
   checkIdempotency(items, records, report)
   return { records, voids }
 }
@@ -235,13 +234,6 @@ function checkArtifacts(items: Items, records: ReadonlyMap<string, CheckedRecord
   for (const [digest, rest] of listed)
     for (const id of rest)
       report({ code: "ARTIFACT_LIST_WRONG", subject: digest, detail: `lists ${id}, which has no record of it` })
-}
-
-function checkInbox(items: Items, records: ReadonlyMap<string, CheckedRecord>, report: Report): void {
-  const waiting = new Set<string>()
-  for (const [, partition] of items.partitions("inbox#")) for (const { sk } of partition) waiting.add(sk)
-  for (const { id } of records.values())
-    if (!waiting.has(id)) report({ code: "INBOX_MISSING", subject: id, detail: "no inbox item" })
 }
 
 function checkIdempotency(items: Items, records: ReadonlyMap<string, CheckedRecord>, report: Report): void {

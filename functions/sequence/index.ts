@@ -1,0 +1,71 @@
+import { openDynamoTable } from "@sealwright/adapters/dynamodb"
+import { openKmsKeys } from "@sealwright/adapters/kms"
+import { clock, digest } from "@sealwright/adapters/platform"
+import { openS3Objects } from "@sealwright/adapters/s3"
+import { isServiceError } from "@sealwright/core/errors"
+import { sequence } from "@sealwright/core/log/flow"
+import { oldestWaiting } from "@sealwright/core/log/inbox"
+import type { SequencePorts } from "@sealwright/core/log/ports"
+import { LOG_KINDS, type LogKind } from "@sealwright/core/model"
+import { runSync } from "@sealwright/verifier/node-crypto"
+import { log } from "../http/log.ts"
+import { emitMetric } from "../http/metrics.ts"
+import { readSettings } from "../http/settings.ts"
+
+const settings = readSettings(process.env, "table", "bucket")
+const ports: SequencePorts = {
+  table: openDynamoTable(settings.table),
+  objects: openS3Objects(settings.bucket),
+  keys: openKmsKeys(),
+  clock,
+  digest,
+  run: runSync,
+}
+
+/** What a person must look at: the log stands still until then (docs/log.md). */
+const REFUSALS = ["LOG_AHEAD", "LOG_BEHIND", "LOG_FORKED"] as const
+/** Before the ceremony there is no log, and a sequencer that lost to another one has nothing to do. */
+const IDLE = ["PRECONDITION_REQUIRED", "LOG_NOT_SET_UP", "LOG_CONFLICT"] as const
+/** A round of ten thousand entries takes seconds; none begins later than this before the end. */
+const RESERVE_MS = 60_000
+
+interface Context {
+  getRemainingTimeInMillis(): number
+}
+
+/**
+ * A wake-up: by the stream, whose records say no more than that something waits (they may come twice, late, or never), or by the schedule. One log's
+ * trouble does not keep the other waiting.
+ */
+export const handler = async (_event: unknown, context: Context): Promise<{ readonly logged: number }> => {
+  let logged = 0
+  const failures: unknown[] = []
+  for (const kind of LOG_KINDS) {
+    try {
+      logged += await drain(kind, context)
+    } catch (error) {
+      if (!isServiceError(error, ...IDLE)) failures.push(error)
+      log({ log: kind, code: isServiceError(error) ? error.code : "UNEXPECTED" })
+      if (isServiceError(error, ...REFUSALS)) emitMetric("LogRefused", 1, "Count", clock())
+    }
+    const oldest = await oldestWaiting(ports.table, kind)
+    const ageSec = oldest === undefined ? 0 : (clock().getTime() - oldest.getTime()) / 1000
+    emitMetric("OldestLogEntryAge", Math.max(0, ageSec), "Seconds", clock())
+  }
+  emitMetric("LogEntries", logged, "Count", clock())
+  if (failures.length > 0) throw failures[0]
+  return { logged }
+}
+
+/** Round after round, as long as there are entries and time. */
+async function drain(kind: LogKind, context: Context): Promise<number> {
+  let logged = 0
+  for (;;) {
+    const { epoch, size, logged: now, unreadable } = await sequence(ports, kind)
+    logged += now
+    if (unreadable.length > 0)
+      log({ log: kind, code: "LOG_ENTRY_UNREADABLE", entries: unreadable.length, first: unreadable[0] })
+    if (now > 0) log({ log: kind, epoch, size: String(size), entries: now })
+    if (now === 0 || context.getRemainingTimeInMillis() < RESERVE_MS) return logged
+  }
+}

@@ -1,0 +1,144 @@
+import { hash } from "node:crypto"
+import { readFileSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
+import { leavesOfRecord } from "@sealwright/core/log/entry"
+import { base64Decode, bytesEqual, utf8 } from "@sealwright/formats/bytes"
+import { checkpointSignature, parseCheckpoint } from "@sealwright/formats/checkpoint"
+import { inclusionRoot, leafInput } from "@sealwright/formats/merkle"
+import { parseNote } from "@sealwright/formats/signed-note"
+import { parseLogPolicy } from "@sealwright/formats/tlog-policy"
+import { parseLogProof } from "@sealwright/formats/tlog-proof"
+import { runSync } from "@sealwright/verifier/node-crypto"
+import { verifySignature } from "@sealwright/verifier/requests"
+import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { functionRole } from "../../localstack/people.ts"
+import { type LocalService, startService } from "../../localstack/service.ts"
+import { callApi, environmentOf, fsckLocal, keysOf, REPOSITORY, runCli, temporaryFolder } from "./local.ts"
+
+const sha256 = (bytes: Uint8Array) => new Uint8Array(hash("sha256", bytes, "buffer"))
+
+/** Node's crypto and the policy of the trust bundle: nothing of the service's own. */
+function check(proof: Uint8Array, envelope: Uint8Array, policy: string): bigint {
+  const { index, hashes, checkpoint } = parseLogProof(proof)
+  const note = parseNote(checkpoint)
+  const { origin, size, root } = parseCheckpoint(note.text)
+  const key = parseLogPolicy(utf8(policy)).logs.find(({ key: { name } }) => name === origin)?.key
+  const line = note.signatures.find(({ keyId }) => keyId === key?.keyId)
+  const signature = key && line && checkpointSignature(key, note.text, line.signature)
+  if (signature === undefined) throw new Error("the log did not sign")
+  const { scheme, spki, message, signature: bytes } = signature
+  expect(runSync(verifySignature(scheme, spki, message, bytes))).toBe(true)
+  const [leaf] = leavesOfRecord((name, input) => new Uint8Array(hash(name, input, "buffer")), {
+    envelopes: [{ format: "notary-jws", mediaType: "application/jose+json", bytes: envelope }],
+  })
+  const hashing = inclusionRoot(sha256(leafInput(leaf as Uint8Array)), index, size, hashes)
+  let state = hashing.next()
+  while (!state.done) state = hashing.next(sha256(state.value))
+  expect(bytesEqual(state.value ?? new Uint8Array(0), root)).toBe(true)
+  return index
+}
+
+describe("the transparency log on one machine (R30)", () => {
+  const folder = temporaryFolder()
+  let service: LocalService
+
+  beforeAll(async () => {
+    service = await startService({
+      folder: join(folder.path, "service"),
+      apiPort: 0,
+      trustPort: 0,
+      log: () => undefined,
+      schedule: false,
+      logWindowMs: 100,
+    })
+    const admin = environmentOf(service, "admin")
+    const run = async (...args: readonly string[]) => {
+      const outcome = await runCli(folder.path, admin, args)
+      expect(outcome.status, outcome.stderr).toBe(0)
+    }
+    const names = ["--country", "US", "--state", "Washington", "--organisation", "Wabbit Networks"]
+    const hosts = ["--identity-host", "trust.wabbit-networks.io", "--crl-host", "127.0.0.1:8481"]
+    await run("ceremony", ...names, ...hosts, "--tuf-url", `${service.trustUrl}/tuf`, "--log-cosigner")
+    await run("issuer", "create", "ci")
+    const pipeline = "arn:aws:iam::000000000000:role/pipeline"
+    await run("profile", "create", "release", "--issuer", "ci", "--principal", pipeline, "--repository", REPOSITORY)
+    writeFileSync(join(folder.path, "tool.bin"), "a tool")
+  }, 120_000)
+
+  afterAll(async () => {
+    await service.close()
+    folder.remove()
+  })
+
+  test("sign --wait logged writes a proof beside the signature, which verifies offline", {
+    timeout: 60_000,
+  }, async () => {
+    const args = [
+      "sign",
+      "tool.bin",
+      "--profile",
+      "release",
+      "--reference",
+      `${REPOSITORY}:v1`,
+      "--wait",
+      "logged",
+      "--json",
+    ]
+    const signed = await runCli(folder.path, environmentOf(service, "pipeline"), args)
+    expect(signed.status, signed.stderr).toBe(0)
+    expect(signed.json.proofs).toEqual(["tool.bin.jws.sig.tlog-proof"])
+    const read = (name: string) => new Uint8Array(readFileSync(join(folder.path, name)))
+    const status = await runCli(folder.path, environmentOf(service, "auditor"), ["log", "status", "--json"])
+    const index = check(read("tool.bin.jws.sig.tlog-proof"), read("tool.bin.jws.sig"), status.json.policy)
+    expect(status.json.logs.signatures).toMatchObject({ origin: "sig.trust.wabbit-networks.io", waiting: 0 })
+    const { id } = signed.json.signature
+    const shown = await runCli(folder.path, environmentOf(service, "auditor"), ["show", id])
+    expect(shown.stdout).toContain(`leaf ${index}`)
+    const proof = await runCli(folder.path, environmentOf(service, "auditor"), [
+      "log",
+      "proof",
+      id,
+      "--output",
+      "again",
+    ])
+    expect(proof.status, proof.stderr).toBe(0)
+    expect(read("again")).toEqual(read("tool.bin.jws.sig.tlog-proof"))
+  })
+
+  test("a batch is woken for by the stream alone, and each proof is there later", { timeout: 60_000 }, async () => {
+    const pipeline = keysOf(service, "pipeline")
+    const subjects = Array.from({ length: 5 }, (_, i) => ({
+      subject: {
+        mediaType: "application/vnd.oci.image.manifest.v1+json",
+        digest: `sha256:${hash("sha256", `image ${i}`)}`,
+        size: 528,
+      },
+      reference: `${REPOSITORY}:v${i}`,
+    }))
+    const path = "/v1/profiles/release/signatures"
+    const answer = await callApi(service.apiUrl, pipeline, "POST", path, { body: { subjects } })
+    expect(answer.status).toBe(200)
+    const { policy } = (await callApi(service.apiUrl, keysOf(service, "auditor"), "GET", "/v1/log")).json
+    for (const { signature } of answer.json.results) {
+      let proof = await callApi(service.apiUrl, pipeline, "GET", `${path}/${signature.id}/proof`)
+      for (let attempt = 0; attempt < 100 && proof.status === 404; attempt++) {
+        expect(proof.json).toMatchObject({ code: "NOT_LOGGED", retry: true })
+        await sleep(200)
+        proof = await callApi(service.apiUrl, pipeline, "GET", `${path}/${signature.id}/proof`)
+      }
+      expect(proof.status).toBe(200)
+      check(utf8(proof.json.proofs[0].proof), base64Decode(signature.envelopes[0].content), policy)
+    }
+    const unknown = await callApi(service.apiUrl, pipeline, "GET", `${path}/01KAJ3XV5M0000000000000000/proof`)
+    expect([unknown.status, unknown.json.code]).toEqual([404, "SIGNATURE_UNKNOWN"])
+  })
+
+  test("nobody reads the log's objects without asking the API, and the state is sound", {
+    timeout: 60_000,
+  }, async () => {
+    expect((await fetch(`${service.trustUrl}/log/signatures/checkpoint`)).status).toBe(404)
+    expect((await fsckLocal(service)).findings).toEqual([])
+    expect(functionRole("sequence")).toBe("function-sequence")
+  })
+})
