@@ -1,6 +1,6 @@
 import { type Job, jobProgress, jobState } from "@sealwright/core/jobs/rules"
-import type { TufDocument } from "@sealwright/core/ledger/tuf-documents"
 import type { LoggedSignature } from "@sealwright/core/ledger/log"
+import type { TufDocument } from "@sealwright/core/ledger/tuf-documents"
 import type { LogStatus } from "@sealwright/core/log/status"
 import type {
   AuditEntry,

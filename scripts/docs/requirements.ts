@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { GENERATED } from "./markdown.ts"
 
-type Status = "met" | "in part" | "later"
+type Status = "met" | "in part"
 
 interface Requirement {
   readonly text: string
@@ -14,7 +14,6 @@ interface Requirement {
 const requirement = (status: Status, text: string, now: string): Requirement => ({ status, text, now })
 const met = requirement.bind(undefined, "met")
 const inPart = requirement.bind(undefined, "in part")
-const later = requirement.bind(undefined, "later")
 
 const GROUPS: { readonly [title: string]: { readonly [id: string]: Requirement } } = {
   Signing: {
@@ -138,9 +137,9 @@ const GROUPS: { readonly [title: string]: { readonly [id: string]: Requirement }
       "A compromised online key has bounded, written-down impact and a rehearsed recovery.",
       "The impact is written in threat-model.md, and the verifier's recovery from driven-up versions is tested. A use of a key that no act tells rings (reconciliation.md). The service has no command that rotates TUF keys yet.",
     ),
-    R30: later(
+    R30: inPart(
       "Signatures are recorded in a transparency log.",
-      "Every record waits in the log's inbox, written in its own transaction; the log itself comes later.",
+      "Two C2SP tile logs, of signatures (as Rekor v2 writes entries) and of events; the inbox item is part of each act's transaction. No witnesses yet.",
     ),
   },
   Simplicity: {
@@ -169,10 +168,7 @@ export function requirementsDocument(root: string): string {
   const sections = Object.entries(GROUPS).map(
     ([title, requirements]) =>
       `## ${title}\n\n${Object.entries(requirements)
-        .map(
-          ([id, { text, status, now }]) =>
-            `### ${id} · ${status}\n\n${text}\n\n${now}\n${proofsOf(status, proofs.get(id))}`,
-        )
+        .map(([id, { text, status, now }]) => `### ${id} · ${status}\n\n${text}\n\n${now}\n${proofsOf(proofs.get(id))}`)
         .join("\n")}`,
   )
   const all = Object.values(GROUPS).flatMap((group) => Object.values(group))
@@ -182,14 +178,14 @@ export function requirementsDocument(root: string): string {
 # Requirements
 
 What the product must do, what stands now, and the tests that prove it. A test belongs to a requirement when its title, or that of its group, names the number.
-*met*: ${count("met")}; *in part*: ${count("in part")}, with what is missing; *later*: ${count("later")}.
+*met*: ${count("met")}; *in part*: ${count("in part")}, with what is missing.
 
 ${sections.join("\n")}`
 }
 
-function proofsOf(status: Status, titles: readonly string[] | undefined): string {
+function proofsOf(titles: readonly string[] | undefined): string {
   if (titles !== undefined) return `\n${titles.map((title) => `- ${title}`).join("\n")}\n`
-  return status === "later" ? "" : "\nNo test names it yet.\n"
+  return "\nNo test names it yet.\n"
 }
 
 /** Titles of tests and groups that name a requirement, with their files. */

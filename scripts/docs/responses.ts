@@ -42,6 +42,27 @@ const issuer = object(
   ["request", "certificate", "notAfter"],
 )
 
+const logProofs: Schema = {
+  type: "array",
+  items: object({
+    format: envelopeFormat,
+    index: decimal,
+    proof: { type: "string", description: "text of a .tlog-proof file (C2SP tlog-proof)" },
+  }),
+}
+
+const logOfKind = object(
+  {
+    origin: text,
+    epoch: whole,
+    size: { ...decimal, description: "leaves" },
+    state: { enum: ["committed", "published"] },
+    waiting: { ...whole, description: "entries; counted up to 10,000" },
+    oldestWaiting: { ...time, description: "absent when nothing waits" },
+  },
+  ["oldestWaiting"],
+)
+
 const expiryLevel: Schema = { enum: ["ok", "90", "30", "7", "expired"], description: "days left, or past" }
 
 export const COMPONENTS = {
@@ -75,14 +96,23 @@ export const COMPONENTS = {
         ...object({ issuer: text, issuerKeyId: hex64, number: decimal, serial: text }),
         description: "of the act's second signature, under ML-DSA-65; absent when there is none",
       },
-      state: { enum: ["recorded"] },
+      state: { enum: ["recorded", "logged"] },
+      log: {
+        ...object({ epoch: whole, index: { ...decimal, description: "leaf of the first envelope" } }),
+        description: "where it stands in the transparency log; absent while it waits",
+      },
+      proofs: { ...logProofs, description: "in answers to `?wait=logged`" },
       envelopes: {
         type: "array",
         items: object({ format: envelopeFormat, mediaType: text, content: base64 }),
       },
     },
-    ["expiresAt", "extra"],
+    ["expiresAt", "extra", "log", "proofs"],
   ),
+  Logs: object({
+    logs: object({ signatures: logOfKind, events: logOfKind }),
+    policy: { type: "string", description: "C2SP tlog-policy: which checkpoints count" },
+  }),
   Job: object(
     {
       id: { type: "string", description: "ULID" },
@@ -176,20 +206,27 @@ export const COMPONENTS = {
     entries: { ...whole, description: "how many certificates it revokes" },
     epoch: { ...whole, description: "the publication from which on it is shown" },
   }),
-  Deployment: object({
-    country: text,
-    state: text,
-    organisation: text,
-    identityHost: text,
-    crlHost: text,
-    tufUrl: text,
-    createdAt: time,
-    root: { ...issuer, description: "certifies new issuers" },
-    formerRoots: { type: "array", items: issuer, description: "retired ones have left the trust bundle" },
-    extraRoots: { type: "array", items: issuer, description: "of other algorithms, for the issuers of these" },
-    tufThreshold: { ...whole, description: "of the TUF root in force" },
-    tufRoot: { ...base64, description: "the first TUF root, for deployers to pin" },
-  }),
+  Deployment: object(
+    {
+      country: text,
+      state: text,
+      organisation: text,
+      identityHost: text,
+      crlHost: text,
+      tufUrl: text,
+      createdAt: time,
+      root: { ...issuer, description: "certifies new issuers" },
+      formerRoots: { type: "array", items: issuer, description: "retired ones have left the trust bundle" },
+      extraRoots: { type: "array", items: issuer, description: "of other algorithms, for the issuers of these" },
+      log: {
+        ...object({ signatures: text, events: text }),
+        description: "origins of the transparency logs",
+      },
+      tufThreshold: { ...whole, description: "of the TUF root in force" },
+      tufRoot: { ...base64, description: "the first TUF root, for deployers to pin" },
+    },
+    ["log"],
+  ),
   Revocation: object({
     id: { type: "string", description: "the same target is the same revocation" },
     target: { type: "object", properties: { kind: text }, required: ["kind"] },
@@ -401,9 +438,16 @@ export const ANSWERS: { readonly [routeKey: string]: Answer } = {
   "POST /v1/profiles/{profile}/signatures": {
     summary:
       "Sign one subject, or up to 100; with `Prefer: respond-async` (RFC 7240) and an Idempotency-Key up to 10,000, as a job that `Location` names",
-    status: { 201: object({ signature }), 200: { oneOf: [object({ signature }), results] }, 202: job },
+    status: {
+      201: object({ signature }),
+      200: { oneOf: [object({ signature }), results] },
+      202: { oneOf: [job, object({ signature })] },
+    },
     idempotent: true,
     prefer: true,
+    query: {
+      wait: "`logged` waits up to 25 seconds for the transparency log: the answer has proofs then; of one subject it is a 202 without them when the time was too short, and the signature stands",
+    },
   },
   "GET /v1/profiles/{profile}/jobs": {
     summary: "A profile's jobs by time; they are kept for 30 days after their end",
@@ -429,6 +473,15 @@ export const ANSWERS: { readonly [routeKey: string]: Answer } = {
     summary: "One signature of a profile",
     status: { 200: object({ signature }) },
   },
+  "GET /v1/profiles/{profile}/signatures/{id}/proof": {
+    summary: "Proofs that a signature of a profile is in the transparency log; NOT_LOGGED while it waits",
+    status: { 200: object({ signature: text, proofs: logProofs }) },
+  },
+  "GET /v1/signatures/{id}/proof": {
+    summary: "Proofs that a signature is in the transparency log; NOT_LOGGED while it waits",
+    status: { 200: object({ signature: text, proofs: logProofs }) },
+  },
+  "GET /v1/log": { summary: "The transparency logs, and what waits for them", status: { 200: ref("Logs") } },
   "POST /v1/profiles/{profile}/foreign-signatures": {
     summary: "Register a signature made without the service, so that its certificate can be revoked",
     status: { 200: foreign, 201: foreign },
