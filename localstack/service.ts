@@ -59,6 +59,7 @@ const KEY_USERS = [
   { name: "crl", purposes: ["root", "issuer", "wrapping"] },
   { name: "publish", purposes: ["tuf-lists", "tuf-registry", "tuf-snapshot", "tuf-timestamp"] },
   { name: "timestamp", purposes: ["timestamp", "wrapping-timestamp"] },
+  { name: "sequence", purposes: ["log"] },
   { name: OCSP_FUNCTION, purposes: ["ocsp"] },
 ].map(({ name, purposes }) => ({ role: roleArn(functionRole(name)), purposes }))
 const root = dirname(dirname(fileURLToPath(import.meta.url)))

@@ -1,8 +1,9 @@
 import { openDynamoTable } from "@sealwright/adapters/dynamodb"
 import { openKmsKeys } from "@sealwright/adapters/kms"
-import { clock, digest } from "@sealwright/adapters/platform"
+import { clock, digest, randomBytes } from "@sealwright/adapters/platform"
 import { openS3Objects } from "@sealwright/adapters/s3"
 import { isServiceError } from "@sealwright/core/errors"
+import { watchUses } from "@sealwright/core/key-uses"
 import { sequence } from "@sealwright/core/log/flow"
 import { oldestWaiting } from "@sealwright/core/log/inbox"
 import type { SequencePorts } from "@sealwright/core/log/ports"
@@ -13,14 +14,19 @@ import { emitMetric } from "../http/metrics.ts"
 import { readSettings } from "../http/settings.ts"
 
 const settings = readSettings(process.env, "table", "bucket")
-const ports: SequencePorts = {
-  table: openDynamoTable(settings.table),
-  objects: openS3Objects(settings.bucket),
-  keys: openKmsKeys(),
-  clock,
-  digest,
-  run: runSync,
-}
+const watch = watchUses(
+  {
+    table: openDynamoTable(settings.table),
+    objects: openS3Objects(settings.bucket),
+    keys: openKmsKeys(),
+    clock,
+    random: randomBytes,
+    digest,
+    run: runSync,
+  },
+  "sequence",
+)
+const ports: SequencePorts = watch.ports
 
 /** What a person must look at: the log stands still until then (docs/log.md). */
 const REFUSALS = ["LOG_AHEAD", "LOG_BEHIND", "LOG_FORKED"] as const
@@ -30,6 +36,7 @@ const IDLE = ["PRECONDITION_REQUIRED", "LOG_NOT_SET_UP", "LOG_CONFLICT"] as cons
 const RESERVE_MS = 60_000
 
 interface Context {
+  readonly awsRequestId: string
   getRemainingTimeInMillis(): number
 }
 
@@ -40,6 +47,7 @@ interface Context {
 export const handler = async (_event: unknown, context: Context): Promise<{ readonly logged: number }> => {
   let logged = 0
   const failures: unknown[] = []
+  watch.begin(context.awsRequestId)
   for (const kind of LOG_KINDS) {
     try {
       logged += await drain(kind, context)
@@ -52,6 +60,7 @@ export const handler = async (_event: unknown, context: Context): Promise<{ read
     const ageSec = oldest === undefined ? 0 : (clock().getTime() - oldest.getTime()) / 1000
     emitMetric("OldestLogEntryAge", Math.max(0, ageSec), "Seconds", clock())
   }
+  await watch.end()
   emitMetric("LogEntries", logged, "Count", clock())
   if (failures.length > 0) throw failures[0]
   return { logged }

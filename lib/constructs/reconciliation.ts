@@ -132,7 +132,7 @@ function keyUsers({
   rootSigning,
   wrapped,
 }: ReconciliationProps): readonly (readonly [ServiceFunction, readonly KeyPurpose[]])[] {
-  const { sign, batch, admin, crl, publish, timestamp } = functions
+  const { sign, batch, admin, crl, publish, timestamp, sequence } = functions
   const unwraps: readonly KeyPurpose[] = wrapped.includes("issuer") ? ["wrapping"] : []
   const signs: readonly KeyPurpose[] = ["issuer", "held", ...(rootSigning ? (["root"] as const) : []), ...unwraps]
   const stamps: readonly KeyPurpose[] = [
@@ -146,6 +146,7 @@ function keyUsers({
     [crl, ["root", "issuer", ...unwraps]],
     [publish, ["tuf-lists", "tuf-registry", "tuf-snapshot", "tuf-timestamp"]],
     [timestamp, stamps],
+    [sequence, ["log"]],
     ...(ocsp ? ([[ocsp, ["ocsp"]]] as const) : []),
   ]
 }

@@ -80,7 +80,7 @@ describe("reconciling uses of keys (R12, R29, D13)", () => {
       granted.sort(byRole),
     )
     expect(users.every(({ role }) => role.startsWith(`arn:aws:iam::${ACCOUNT}:role/`))).toBe(true)
-    expect(users.length).toBe(context.ocsp ? 7 : 6)
+    expect(users.length).toBe(context.ocsp ? 8 : 7)
   })
 
   test("uses no key, reads and writes named partitions alone", () => {
