@@ -31,7 +31,7 @@ interface Follower {
 
 type Files = ReadonlyMap<string, Uint8Array>
 
-withClients("R28, R32: any TUF client follows what is published", ["python"], (python) => {
+withClients("R28, R32: any TUF client follows what is published", ["python", "go-tuf"], (python, goTuf) => {
   const work = mkdtempSync(join(tmpdir(), "sealwright-tuf-"))
   const root = join(work, "root.json")
   let older: Files
@@ -103,6 +103,34 @@ withClients("R28, R32: any TUF client follows what is published", ["python"], (p
         freeze: /^ExpiredMetadataError: /,
         mix: /Unable to load targets .*(Max length reached|hash|length)/,
         unsigned: /signed by 0\/2 keys|Unsigned|[Ss]ignature|threshold/,
+      },
+    },
+    {
+      name: "go-tuf",
+      follow: async (folder, url) => {
+        const client = (...args: string[]) => run(goTuf, [...args, "--url", url], { HOME: folder }, folder)
+        const refusal = ({ stdout, stderr }: { stdout: string; stderr: string }) => ({
+          refused: /Error: (.*)/.exec(stdout + stderr)?.[1] ?? "",
+        })
+        if (!readdirSync(folder).includes("tuf_metadata")) {
+          copyFileSync(join(folder, "pinned.json"), join(folder, "root.json"))
+          const begun = await client("init", "--file", "root.json")
+          if (begun.status !== 0) return refusal(begun)
+        }
+        const targets: { [path: string]: string } = {}
+        for (const path of LISTS) {
+          const got = await client("get", path, "--turl", `${url}/targets`)
+          if (got.status !== 0) return refusal(got)
+          targets[path] = sha256(readFileSync(join(folder, "tuf_download", encodeURIComponent(path))))
+        }
+        return { targets }
+      },
+      calls: {
+        rollback: /bad version number/,
+        freeze: /expired/,
+        // A delegated role that does not fit its hash counts as one that does not know the target.
+        mix: /^target lists\/revocations\.json not found/,
+        unsigned: /unsigned metadata/,
       },
     },
     {
@@ -188,6 +216,29 @@ withClients("R28, R32: any TUF client follows what is published", ["python"], (p
     mixed.set(newestLists(newer), fileOf(older, newestLists(older)))
     repository.files = mixed
     expect((await follow(newFolder(root), repository.url)).refused).toMatch(calls.mix)
+  })
+})
+
+withClients("R32: cosign takes a mirror of ours over", ["cosign"], (cosign) => {
+  const work = mkdtempSync(join(tmpdir(), "sealwright-cosign-tuf-"))
+  afterAll(() => rmSync(work, { recursive: true, force: true }))
+
+  test("`cosign initialize` follows it, and refuses one that stood still or was signed by another", async () => {
+    const { newer } = await publishTwice(0)
+    const frozen = (await publishTwice(-30 * DAY_SEC)).newer
+    const repository = await serve(newer)
+    const initialize = (home: string, files: Files, root: Files) => {
+      repository.files = files
+      mkdirSync(join(work, home))
+      writeFileSync(join(work, home, "root.json"), fileOf(root, "1.root.json"))
+      const args = ["initialize", "--mirror", repository.url, "--root", join(work, home, "root.json")]
+      return run(cosign, args, { HOME: join(work, home) })
+    }
+    const followed = await initialize("followed", newer, newer)
+    expect(followed, followed.stderr).toMatchObject({ status: 0, stdout: expect.stringContaining("trust-bundle.json") })
+    expect(await initialize("frozen", frozen, frozen)).toMatchObject({ status: 1 })
+    expect(await initialize("strange", newer, frozen)).toMatchObject({ status: 1 })
+    await repository.close()
   })
 })
 
