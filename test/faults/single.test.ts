@@ -221,14 +221,18 @@ const ACTS: Readonly<Record<string, Act>> = {
       .filter(({ role }) => role === "targets")
       .map(({ role, metadata }) => ({ role, keyid, signature: ann.sign(metadata.signedBytes) }))
     await submitSignatures(ports, proposal.id, signatures, ADMIN)
-  "take signatures and events into the logs (R30)": async (ports) => 
-    for (const kind of LOG_KINDS) await sequence(ports, kind, { entries: 100, bytes: 2 ** 20 }),
-  "log between acts (R30)": async (ports, world) => 
+  },
+  "take signatures and events into the logs (R30)": async (ports) => {
+    for (const kind of LOG_KINDS) await sequence(ports, kind, { entries: 100, bytes: 2 ** 20 })
+  },
+  "log between acts (R30)": async (ports, world) => {
     for (const kind of LOG_KINDS) await sequence(ports, kind)
     await signing({ ...signRequest(["pair"], { idempotencyKey: "pair" }), profile: "paired" })(ports, world)
-    for (const kind of LOG_KINDS) await sequence(ports, kind),
-  publish: async (ports) => 
-    await publish(ports, true),
+    for (const kind of LOG_KINDS) await sequence(ports, kind)
+  },
+  publish: async (ports) => {
+    await publish(ports, true)
+  },
 }
 
 const FAULTS = ["fails-before", "fails-after", "crash-before", "crash-after"] as const
