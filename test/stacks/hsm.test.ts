@@ -82,7 +82,7 @@ describe("keys in CloudHSM (R1)", () => {
     const purposes = statements
       .filter(({ Action }) => listOf(Action).includes("kms:Sign"))
       .flatMap(({ Condition }) => listOf(Condition.StringEquals["aws:ResourceTag/sealwright:purpose"]))
-    expect(purposes.filter((purpose) => !String(purpose).startsWith("tuf-"))).toEqual(["timestamp"])
+    expect(purposes.filter((purpose) => !String(purpose).startsWith("tuf-"))).toEqual(["timestamp", "log"])
     const readers = statements.filter(({ Action }) => listOf(Action).includes("secretsmanager:GetSecretValue"))
     expect(readers.map(({ id }) => /^Service(\w+?)RoleDefault/.exec(id)?.[1]?.toLowerCase()).sort()).toEqual(
       [...HSM_FUNCTIONS].sort(),
