@@ -75,7 +75,7 @@ async function runPatiently() {
     try {
       return await run(true)
     } catch (error) {
-      if (attempt === API_ATTEMPTS || !isServiceError(error, "EPOCH_CONFLICT")) throw error
+      if (attempt === API_ATTEMPTS || !isServiceError(error, "EPOCH_CONFLICT", "STAGING_LOST")) throw error
       await sleep(API_PAUSE_MS)
     }
   }

@@ -270,7 +270,7 @@ export class SigningService extends Construct {
     const { sequence } = this.functions
     this.ledger.grantIn(sequence, ["deployment", "log", "log-epochs#*", "signature#*"], "GetItem")
     this.ledger.grantIn(sequence, ["inbox#*"], "Query")
-    this.ledger.grantIn(sequence, ["log-epochs#*", "logged#*", "key-notes#*"], "PutItem")
+    this.ledger.grantIn(sequence, ["log-epochs#*", "logged#*", "key-notes#*", "table-behind"], "PutItem")
     this.ledger.grantIn(sequence, ["log", "log-epochs#*"], "UpdateItem")
     this.ledger.grantIn(sequence, ["inbox#*"], "DeleteItem")
     this.ledger.wake(sequence, "inbox#", SEQUENCE_WINDOW)

@@ -125,7 +125,7 @@ describe("roles of the functions (D13, M15)", () => {
     expect(Object.fromEntries(partitions)).toEqual({
       GetItem: ["deployment", "log", "log-epochs#*", "signature#*"],
       Query: ["inbox#*"],
-      PutItem: ["log-epochs#*", "logged#*", "key-notes#*"],
+      PutItem: ["log-epochs#*", "logged#*", "key-notes#*", "table-behind"],
       UpdateItem: ["log", "log-epochs#*"],
       DeleteItem: ["inbox#*"],
     })

@@ -12,6 +12,7 @@ import { makeEphemeralKey } from "./ephemeral-key.ts"
 export interface MemoryKeys extends SigningKeys, KeyMaker, KeyWrapper {
   /** As an operator disables a key: signing with it is refused from now on. */
   disable(keyId: string): void
+  enable(keyId: string): void
   purposeOf(keyId: string): KeyPurpose | undefined
   /** every use, oldest first, as CloudTrail would show those of KMS; wrapped keys sign where nobody counts */
   readonly uses: readonly { readonly id: string; readonly keyId: string }[]
@@ -57,6 +58,7 @@ export function createMemoryKeys(make: typeof makeEphemeralKey = makeEphemeralKe
     },
     uses,
     disable: (keyId) => void disabled.add(keyId),
+    enable: (keyId) => void disabled.delete(keyId),
     purposeOf: (keyId) => stored.get(keyId)?.purpose,
   }
 }

@@ -9,6 +9,8 @@ export interface PublishedObject extends ObjectHeaders {
 export interface MemoryObjects extends Objects {
   /** Copies of every object: what fsck and readers see. */
   dump(): ReadonlyMap<string, PublishedObject>
+  /** Deletes, as nobody in the service may, what a key matches. @returns what was there */
+  lose(matches: (key: string) => boolean): ReadonlyMap<string, PublishedObject>
 }
 
 interface Stored extends PublishedObject {
@@ -46,6 +48,11 @@ export function createMemoryObjects(): MemoryObjects {
       if (stored?.etag !== etag) return "changed"
       if (stored?.immutable) throw new Error(`oracle: ${key} is immutable and was about to be replaced`)
       return put(key, bytes, headers, false)
+    },
+    lose(matches) {
+      const lost = [...objects].filter(([key]) => matches(key))
+      for (const [key] of lost) objects.delete(key)
+      return new Map(lost)
     },
     dump() {
       return new Map(

@@ -19,6 +19,8 @@ const MAX_TRANSACTION_BYTES = 4 * 1024 * 1024
 export interface MemoryTable extends Table {
   /** Copies of every item, by key: what fsck reads. */
   dump(): Item[]
+  /** Sets the table back to what a `dump()` had, as a recovery to a point in time does. */
+  restore(items: readonly Item[]): void
 }
 
 /**
@@ -35,7 +37,11 @@ export function createMemoryTable(start: readonly Item[] = []): MemoryTable {
     else partition.set(item.sk, item)
   }
 
-  for (const item of start) store(copyItem(item))
+  function restore(items: readonly Item[]): void {
+    partitions.clear()
+    for (const item of items) store(copyItem(item))
+  }
+  restore(start)
 
   function apply(write: Write): void {
     if ("put" in write) store(copyItem(write.put))
@@ -58,6 +64,7 @@ export function createMemoryTable(start: readonly Item[] = []): MemoryTable {
 
   return {
     transact,
+    restore,
     async get(key) {
       const item = find(key)
       return item && copyItem(item)

@@ -362,6 +362,18 @@ export const ERROR_CODES = {
     retry: false,
     remedy: "An immutable published object holds other bytes than committed: stop, and follow the runbook.",
   },
+  STAGING_LOST: {
+    kind: "backend",
+    retry: true,
+    remedy:
+      "What was staged for a committed epoch is gone from the bucket: the next run leaves that epoch out and publishes the one after; see docs/recovery.md.",
+  },
+  TABLE_BEHIND: {
+    kind: "backend",
+    retry: false,
+    remedy:
+      "The bucket shows more than the table has decided: the table was restored to an earlier time. Nothing is published or signed; follow docs/recovery.md.",
+  },
   LOG_AHEAD: {
     kind: "backend",
     retry: false,

@@ -16,7 +16,7 @@ export function checkChain(lists: readonly Listed[], report: Report): void {
     const before = lists[i - 1]
     if (before === undefined) continue
     const subject = `epoch ${epoch}`
-    if (document.content.previous !== sha256(before.document.signedBytes))
+    if (before.epoch === epoch - 1 && document.content.previous !== sha256(before.document.signedBytes))
       report({ code: "PUBLICATION_INVALID", subject, detail: "does not name the list before" })
     if (document.content.date.getTime() < before.document.content.date.getTime())
       report({ code: "PUBLICATION_INVALID", subject, detail: "is dated before the list before" })

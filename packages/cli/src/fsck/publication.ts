@@ -45,7 +45,7 @@ export function checkPublication(items: Items, dump: Dump, facts: LedgerFacts, r
 
   const bundle = openShown(items, dump, run, report)
   if (bundle === undefined) return
-  const lists = readLists(dump, shown, report)
+  const lists = readLists(items, dump, shown, report)
   checkChain(lists, report)
   const revocations = items.partition("revocations").map((item) => readRevocation(items, item))
   for (const { epoch, document } of lists) checkCarried(document.content, epoch, revocations, facts, report)
@@ -78,10 +78,12 @@ function openShown(items: Items, dump: Dump, run: Run, report: Report): OpenedBu
   return undefined
 }
 
-/** Every revocation list up to the shown epoch, each from the bucket by its TUF role's metadata. */
-function readLists(dump: Dump, shown: number, report: Report): Listed[] {
+/** Every revocation list up to the shown epoch but those left out as lost, each from the bucket by its TUF role's metadata. */
+function readLists(items: Items, dump: Dump, shown: number, report: Report): Listed[] {
   const lists: Listed[] = []
+  const skipped = new Set(items.partition("epochs").flatMap((item) => (item.skipped === true ? [Number(item.sk)] : [])))
   for (let epoch = 1; epoch <= shown; epoch++) {
+    if (skipped.has(epoch)) continue
     const role = dump.objects.get(`tuf/${epoch}.lists.json`)
     const hash =
       role &&

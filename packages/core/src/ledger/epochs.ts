@@ -1,5 +1,5 @@
 import { ServiceError } from "../errors.ts"
-import type { Item, Table } from "../ports.ts"
+import type { Item, Table, Write } from "../ports.ts"
 import { Attributes } from "./attributes.ts"
 import { keys } from "./keys.ts"
 
@@ -24,6 +24,10 @@ export interface EpochCommit {
   /** the staged plan, in the bucket */
   readonly planKey: string
   readonly planDigest: string
+  /** lower-case hex SHA-256 of what is signed of its revocation list; undefined: committed before it was kept, so the plan tells */
+  readonly listDigest: string | undefined
+  /** issuer key ids whose earlier CRLs are gone from the bucket, so that none of them can be kept */
+  readonly lostCrls: readonly string[]
   readonly signatures: ReadonlyMap<string, Uint8Array>
   /** by issuer key id */
   readonly crls: ReadonlyMap<string, CommittedCrl>
@@ -35,19 +39,32 @@ export async function readCommit(table: Table, epoch: number): Promise<EpochComm
 }
 
 /**
- * Decides an epoch: holds only while no other publisher has. @returns false when another one was first
+ * Decides an epoch: holds only while no other publisher has.
+ * @param published the last epoch that every head shows; less than the one before when that was lost before it was shown, which is noted of it
+ * @returns false when another publisher was first
  */
 export async function commitEpoch(
   table: Table,
-  commit: { readonly epoch: number; readonly date: Date; readonly planKey: string; readonly planDigest: string },
+  commit: {
+    readonly epoch: number
+    readonly date: Date
+    readonly planKey: string
+    readonly planDigest: string
+    readonly listDigest: string
+    readonly lostCrls: readonly string[]
+  },
+  published: number,
 ): Promise<boolean> {
   const { epoch } = commit
+  const skipped: Write[] =
+    published < epoch - 1 ? [{ update: keys.epoch(epoch - 1), set: { skipped: true }, if: { exists: true } }] : []
   const result = await table.transact([
     {
       update: keys.publication,
       set: { committed: epoch, committedAt: commit.date.toISOString() },
-      if: { equals: { open: epoch + 1, committed: epoch - 1, published: epoch - 1 } },
+      if: { equals: { open: epoch + 1, committed: epoch - 1, published } },
     },
+    ...skipped,
     {
       put: {
         ...keys.epoch(epoch),
@@ -55,6 +72,8 @@ export async function commitEpoch(
         date: commit.date.toISOString(),
         planKey: commit.planKey,
         planDigest: commit.planDigest,
+        listDigest: commit.listDigest,
+        lostCrls: [...commit.lostCrls],
         signatures: {},
         crls: {},
       },
@@ -113,6 +132,8 @@ function commitFrom(item: Item): EpochCommit {
     date: attributes.date("date"),
     planKey: attributes.text("planKey"),
     planDigest: attributes.text("planDigest"),
+    listDigest: attributes.optionalText("listDigest"),
+    lostCrls: attributes.has("lostCrls") ? attributes.texts("lostCrls") : [],
     signatures: new Map(signatures.keys().map((name) => [name, signatures.bytes(name)])),
     crls: new Map(crls.keys().map((issuerKeyId) => [issuerKeyId, crlFrom(crls.map(issuerKeyId))])),
   }

@@ -62,6 +62,8 @@ export const keys = {
   /** TUF documents that wait for signatures of people; one proposal at a time */
   tufProposal: { pk: "tuf-proposal", sk: "open" },
   publication: { pk: "publication", sk: "head" },
+  /** what was seen published that the table had not decided */
+  tableBehind: (tree: "publication" | LogKind): Key => ({ pk: "table-behind", sk: tree }),
   epoch: (epoch: number): Key => ({ pk: "epochs", sk: padNumber(epoch) }),
   audit: (day: string, id: string): Key => ({ pk: `audit#${day}`, sk: id }),
   /** uses of keys by functions whose acts have no audit entry to tell them, and those that came to nothing */

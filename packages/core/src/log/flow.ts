@@ -12,6 +12,7 @@ import {
 } from "@sealwright/formats/tlog-tiles"
 import { ServiceError } from "../errors.ts"
 import { commitLogEpoch, type LogHead, readLogHead } from "../ledger/log.ts"
+import { noteBehind } from "../ledger/table-behind.ts"
 import { readDeployment } from "../ledger/trust.ts"
 import type { LogKind } from "../model.ts"
 import { type Edge, encodeBatch, makeBatch, stagingKey } from "./batch.ts"
@@ -52,6 +53,7 @@ export async function sequence(
   const log: Log = { kind, origin: originOf(await readDeployment(ports.table), kind) }
   const shown = await readCheckpoint(ports, log)
   let head = await readLogHead(ports.table, kind)
+  if (shown !== undefined && shown.size > head.size) await ports.table.transact([noteBehind(kind, Number(shown.size))])
   checkNotAhead(head, shown)
   let logged = 0
   if (head.state === "committed") {

@@ -61,9 +61,10 @@ export async function makeCrl(ports: CrlPorts, epoch: number, issuerKeyId: strin
   const entriesDigest = hexEncode(ports.digest("sha256", entriesInput(entries)))
   const lifetimeSec = roots.includes(issuer) ? ROOT_CRL_LIFETIME_SEC : ISSUER_CRL_LIFETIME_SEC
   const previous = (await readCommit(ports.table, epoch - 1))?.crls.get(issuerKeyId)
-  const unchanged = previous?.entriesDigest === entriesDigest
+  const lost = commit.lostCrls.includes(issuerKeyId)
+  const unchanged = !lost && previous?.entriesDigest === entriesDigest
   const retained = commit.date.getTime() <= issuer.notAfter.getTime() + CRL_RETENTION_SEC * 1000
-  if (previous !== undefined)
+  if (previous !== undefined && !lost)
     if (!retained || (unchanged && remainingPart(previous, commit.date, lifetimeSec) > RENEW_BELOW))
       return await recordCrl(ports.table, epoch, issuerKeyId, previous)
 
@@ -78,9 +79,9 @@ export async function makeCrl(ports: CrlPorts, epoch: number, issuerKeyId: strin
     entries,
   })
   const signature = await signUnlessSpared(ports, issuer, tbs, unchanged)
-  if (signature === undefined && previous !== undefined)
+  if (signature === undefined && previous !== undefined && !lost)
     return await recordCrl(ports.table, epoch, issuerKeyId, previous)
-  if (signature === undefined) throw new ServiceError("KEY_NOT_USABLE", `issuer ${issuer.name} never had a CRL`)
+  if (signature === undefined) throw new ServiceError("KEY_NOT_USABLE", `issuer ${issuer.name} has no CRL to keep`)
   const der = assembleCrl(tbs, issuer.key.scheme, signature)
   const digestHex = hexEncode(ports.digest("sha256", der))
   await ports.objects.create(stagedCrlKey(digestHex), der, STAGING_HEADERS)

@@ -8,7 +8,7 @@ import { encodeMetadata, signedBytes } from "@sealwright/formats/tuf-encode"
 import { ServiceError } from "../errors.ts"
 import { type EpochCommit, readCommit, recordSignature } from "../ledger/epochs.ts"
 import { readDeployment } from "../ledger/trust.ts"
-import { readTargets, tufDocuments } from "../ledger/tuf-documents.ts"
+import { readTargets, readTufDocuments, tufDocuments } from "../ledger/tuf-documents.ts"
 import type { Clock, Digest, KeyReference, ObjectHeaders, Objects, RunStep, SigningKeys, Table } from "../ports.ts"
 import { stagedCrlKey } from "./crl.ts"
 import { decodePlan, MAX_PLAN_BYTES, type Plan } from "./plan.ts"
@@ -49,6 +49,8 @@ export const OBJECT_HEADERS = {
 /** One set of objects, complete and signed, ready to be shown. */
 export interface Edition {
   readonly epoch: number
+  /** of the TUF root that it shows */
+  readonly rootVersion: number
   readonly immutable: ReadonlyMap<string, { readonly bytes: Uint8Array; readonly headers: ObjectHeaders }>
   readonly crls: ReadonlyMap<string, Uint8Array>
   /** of those CRLs that outside authorities made: by key id, the authority's certificate */
@@ -60,7 +62,7 @@ export interface Edition {
 /**
  * Signs whatever of a committed epoch is not signed yet and puts its objects together. Equal for everyone who calls it, since the plan
  * and the first signatures are stored.
- * @throws ServiceError PUBLICATION_MISMATCH, PRECONDITION_REQUIRED, SIGNER_UNAVAILABLE, KEY_NOT_USABLE
+ * @throws ServiceError STAGING_LOST, PUBLICATION_MISMATCH, PRECONDITION_REQUIRED, SIGNER_UNAVAILABLE, KEY_NOT_USABLE
  */
 export async function makeEdition(ports: PublishPorts, epoch: number): Promise<Edition> {
   const { plan } = await readPlan(ports, epoch)
@@ -91,6 +93,8 @@ export async function makeEdition(ports: PublishPorts, epoch: number): Promise<E
   for (const issuerKeyId of plan.crlIssuers) {
     const crl = commit.crls.get(issuerKeyId)
     const staged = crl && (await ports.objects.get(stagedCrlKey(crl.digestHex), MAX_CRL_BYTES))
+    if (crl !== undefined && staged === undefined)
+      throw new ServiceError("STAGING_LOST", `the CRL of issuer key ${issuerKeyId} is gone before it was published`)
     if (crl === undefined || staged === undefined || hexEncode(ports.digest("sha256", staged.bytes)) !== crl.digestHex)
       throw new ServiceError("PUBLICATION_MISMATCH", `the CRL of issuer key ${issuerKeyId} is not what was committed`)
     crls.set(issuerKeyId, staged.bytes)
@@ -128,7 +132,8 @@ export async function makeEdition(ports: PublishPorts, epoch: number): Promise<E
   ])
   const snapshot = await addMetadata("snapshot", tuf.snapshot, snapshotMetadata(meta, epoch, plan.date))
   await addMetadata("timestamp", tuf.timestamp, timestampMetadata(snapshot, epoch, plan.date))
-  return { epoch, immutable, crls, outside, notation: utf8(JSON.stringify(plan.notation)), timestamp }
+  const rootVersion = plan.tuf.root
+  return { epoch, rootVersion, immutable, crls, outside, notation: utf8(JSON.stringify(plan.notation)), timestamp }
 }
 
 /** The documents that an epoch shows, and the keys that they name for the roles which the publisher signs. */
@@ -160,6 +165,13 @@ async function epochTuf(ports: PublishPorts, { tuf: { root: version, targets: ta
   }
 }
 
+/** Whether a newer root or newer targets stand than those that an epoch shows. */
+export async function isOvertaken(ports: PublishPorts, epoch: number): Promise<boolean> {
+  const { tuf } = (await readPlan(ports, epoch)).plan
+  const { root, targets } = await readTufDocuments(ports.table)
+  return root.version > tuf.root || targets.version > tuf.targets
+}
+
 async function readPlan(
   ports: PublishPorts,
   epoch: number,
@@ -167,7 +179,9 @@ async function readPlan(
   const commit = await readCommit(ports.table, epoch)
   if (commit === undefined) throw new ServiceError("EPOCH_CONFLICT", `epoch ${epoch} is not committed`)
   const staged = await ports.objects.get(commit.planKey, MAX_PLAN_BYTES)
-  if (staged === undefined || hexEncode(ports.digest("sha256", staged.bytes)) !== commit.planDigest)
+  if (staged === undefined)
+    throw new ServiceError("STAGING_LOST", `the plan of epoch ${epoch} is gone before it was published`)
+  if (hexEncode(ports.digest("sha256", staged.bytes)) !== commit.planDigest)
     throw new ServiceError("PUBLICATION_MISMATCH", `the plan of epoch ${epoch} is not what was committed`)
   return { commit, plan: decodePlan(staged.bytes) }
 }
@@ -199,6 +213,10 @@ async function signDocument(
 
 /** Lower-case hex SHA-256 of what is signed of a committed epoch's revocation list; its successor names it. */
 export async function listDigest(ports: PublishPorts, epoch: number): Promise<string> {
-  const { plan } = await readPlan(ports, epoch)
-  return hexEncode(ports.digest("sha256", canonicalJson(plan.revocations)))
+  const kept = (await readCommit(ports.table, epoch))?.listDigest
+  return kept ?? digestOfList(ports.digest, (await readPlan(ports, epoch)).plan)
+}
+
+export function digestOfList(digest: Digest, { revocations }: Plan): string {
+  return hexEncode(digest("sha256", canonicalJson(revocations)))
 }
