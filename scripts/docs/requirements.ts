@@ -135,7 +135,7 @@ const GROUPS: { readonly [title: string]: { readonly [id: string]: Requirement }
     ),
     R29: inPart(
       "A compromised online key has bounded, written-down impact and a rehearsed recovery.",
-      "The impact is written in threat-model.md, and the verifier's recovery from driven-up versions is tested. A use of a key that no act tells rings (reconciliation.md). The service has no command that rotates TUF keys yet.",
+      "The impact is written in threat-model.md, recovery in recovery.md, which says what was rehearsed and what was only written: each TUF role, issuers, held keys, the timestamp authority and the root are; wrapping keys, a log's stolen key and the Region are not. A use of a key that no act tells rings (reconciliation.md).",
     ),
     R30: inPart(
       "Signatures are recorded in a transparency log.",
