@@ -4,7 +4,6 @@ import { padNumber } from "../names.ts"
 import type { Item, Table, Write } from "../ports.ts"
 import { Attributes } from "./attributes.ts"
 import { keys, queryAll } from "./keys.ts"
-import { checkNumbersAreNew } from "./table-behind.ts"
 
 const TAKE_ATTEMPTS = 8
 
@@ -12,7 +11,7 @@ const TAKE_ATTEMPTS = 8
  * Takes the next block of an issuer's numbers (D3). One transaction: it holds only while the profile is active
  * in the generation given and the issuer in the state that was read, so a suspend that was acknowledged before is seen.
  * @returns undefined when the profile or the issuer changed: read them again
- * @throws ServiceError TABLE_BEHIND while the table is known to have been set back, CONTENTION when others kept taking numbers first
+ * @throws ServiceError CONTENTION when others kept taking numbers first
  */
 export async function takeLease(
   table: Table,
@@ -20,7 +19,6 @@ export async function takeLease(
   issuer: Pick<Issuer, "name" | "generation" | "issuerKeyId" | "state">,
   block: { readonly size: number; readonly nonce: Uint8Array; readonly now: Date; readonly lifetimeSec: number },
 ): Promise<Lease | undefined> {
-  await checkNumbersAreNew(table)
   for (let attempt = 0; attempt < TAKE_ATTEMPTS; attempt++) {
     const numbers = await table.get(keys.numbers(issuer.issuerKeyId))
     if (numbers === undefined) throw new ServiceError("ISSUER_UNKNOWN", `issuer ${issuer.name} has no numbering`)

@@ -1,6 +1,7 @@
 import type { SignatureScheme } from "@sealwright/formats/algorithms"
 import { takeLease } from "../ledger/leases.ts"
 import { readOutsideAuthority } from "../ledger/outside-authorities.ts"
+import { checkNumbersAreNew } from "../ledger/table-behind.ts"
 import { readDeployment, readIssuer, readIssuerOf, readProfile } from "../ledger/trust.ts"
 import {
   type Deployment,
@@ -50,6 +51,7 @@ export interface LeasePool {
   /**
    * @returns undefined when the profile or its issuer changed between reading it and taking the lease, or the lease ended while it
    * was taken: look afresh
+   * @throws ServiceError TABLE_BEHIND while the table is known to have been set back
    */
   take(standing: Standing, count: number, note: NoteUse): Promise<Grant | undefined>
   forget(profile: string): void
@@ -106,6 +108,7 @@ export function createLeasePool(ports: {
       const numbers = handOut(mine, mine.lease, count)
       if (numbers !== undefined) return { standing: of, lease: mine.lease, numbers, note }
     }
+    await checkNumbersAreNew(table)
     const now = clock()
     const previous = mine?.lease && {
       size: mine.lease.size,
