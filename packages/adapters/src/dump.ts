@@ -1,8 +1,8 @@
 /**
  * Reading a whole table and bucket, for fsck alone; shares no code with the service's adapters.
- * IAM: dynamodb:Scan on the table, s3:ListBucket and s3:GetObject on the bucket.
+ * IAM: dynamodb:Scan and dynamodb:GetItem on the table, s3:ListBucket and s3:GetObject on the bucket.
  */
-import { type AttributeValue, DynamoDBClient, ScanCommand } from "@aws-sdk/client-dynamodb"
+import { type AttributeValue, DynamoDBClient, GetItemCommand, ScanCommand } from "@aws-sdk/client-dynamodb"
 import { GetObjectCommand, ListObjectsV2Command, S3Client } from "@aws-sdk/client-s3"
 
 /** Plain values of DynamoDB items: numbers as numbers, binary as bytes, string sets as sets. */
@@ -32,6 +32,17 @@ export async function dumpTable(
     start = page.LastEvaluatedKey
   } while (start !== undefined)
   return items
+}
+
+/** @returns undefined when there is no such item */
+export async function dumpItem(
+  tableName: string,
+  { pk, sk }: { readonly pk: string; readonly sk: string },
+  client = new DynamoDBClient({}),
+): Promise<{ readonly [name: string]: DumpedValue } | undefined> {
+  const key = { pk: { S: pk }, sk: { S: sk } }
+  const { Item } = await client.send(new GetItemCommand({ TableName: tableName, Key: key, ConsistentRead: true }))
+  return Item && mapOf(Item)
 }
 
 /** Every object below the prefixes. */
