@@ -6,6 +6,7 @@ export default defineConfig({
     maxWorkers: 1,
     fileParallelism: false,
     testTimeout: 120_000,
+    globalSetup: "test/support/built-setup.ts",
     include: ["test/clients/**/*.test.ts"],
   },
 })

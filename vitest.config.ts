@@ -14,7 +14,15 @@ export default defineConfig({
     testTimeout: 30_000,
     projects: [
       { extends: true, test: { name: "fast", include: fast } },
-      { extends: true, test: { name: "whole", include: ["test/**/*.test.ts"], exclude: [...fast, "test/clients/**"] } },
+      {
+        extends: true,
+        test: {
+          name: "whole",
+          include: ["test/**/*.test.ts"],
+          exclude: [...fast, "test/clients/**"],
+          globalSetup: "test/support/built-setup.ts",
+        },
+      },
     ],
   },
 })

@@ -11,7 +11,7 @@ import {
   ROUTES,
   TIMESTAMP_ROUTE,
 } from "../functions/routes.ts"
-import { bundleFunctions } from "../scripts/bundling.ts"
+import { type BundledFunction, bundleFunctions } from "../scripts/bundling.ts"
 import { startApiFront } from "./api/front.ts"
 import { startOpenFront } from "./api/open-front.ts"
 import { createPrincipals, type Principals } from "./api/principals.ts"
@@ -82,6 +82,8 @@ export interface LocalServiceOptions {
   readonly logWindowMs?: number
   /** whether anyone may read the logs, as a stack with `publicLog` shows them. Default: false */
   readonly publicLog?: boolean
+  /** the functions, bundled before; those that this service has none of are left alone. Default: bundled now, below `folder` */
+  readonly bundles?: readonly BundledFunction[]
   /** settings of a function beside those that every deployment has */
   readonly settingsOf?: (functionName: string) => Readonly<Record<string, string>>
   /** another runtime interface client than the stand-in's own, by the path of its program */
@@ -117,8 +119,10 @@ export async function startService(options: LocalServiceOptions): Promise<LocalS
   const keys = loadKeys(folder)
   const principals = createPrincipals(ACCOUNT, principalsOf(keys))
   const { ocspPort } = options
-  const names = ocspPort === undefined ? FUNCTION_NAMES : [...FUNCTION_NAMES, OCSP_FUNCTION]
-  const bundles = await bundleFunctions({ root, out: join(folder, "functions"), names })
+  const names: readonly string[] = ocspPort === undefined ? FUNCTION_NAMES : [...FUNCTION_NAMES, OCSP_FUNCTION]
+  const bundles =
+    options.bundles?.filter(({ name }) => names.includes(name)) ??
+    (await bundleFunctions({ root, out: join(folder, "functions"), names }))
 
   let stream: StreamMapping | undefined
   const dynamodb = createDynamoDb({

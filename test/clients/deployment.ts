@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
+import { inject } from "vitest"
 import { roleArn } from "../../localstack/people.ts"
 import { type LocalService, startService } from "../../localstack/service.ts"
 import { PROJECT, run } from "../support/clients.ts"
@@ -37,7 +38,15 @@ export async function startDeployment(
   more: Partial<Parameters<typeof startService>[0]> = {},
 ): Promise<TestDeployment<LocalService>> {
   const folder = mkdtempSync(join(tmpdir(), "sealwright-clients-"))
-  const options = { folder: join(folder, "service"), apiPort: 0, trustPort: 0, log: () => undefined, schedule: false }
+  const bundles = inject("built").functions
+  const options = {
+    folder: join(folder, "service"),
+    apiPort: 0,
+    trustPort: 0,
+    log: () => undefined,
+    schedule: false,
+    bundles,
+  }
   return deploymentOf(folder, await startService({ ...options, ...more }))
 }
 

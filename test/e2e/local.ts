@@ -4,14 +4,16 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { dumpBucket, dumpTable } from "@sealwright/adapters/dump"
 import { SignatureV4 } from "@smithy/signature-v4"
+import { inject } from "vitest"
 import { functionRole, type Keys, REGION } from "../../localstack/people.ts"
 import { type LocalService, startService } from "../../localstack/service.ts"
 import { fsck } from "../../packages/cli/src/fsck/check.ts"
-import type { StoredItem } from "../../packages/cli/src/fsck/state.ts"
+import { dumpReaders, dumpStill } from "../../packages/cli/src/fsck/still.ts"
 
 export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
+/** the command unbuilt */
+export const SOURCES = join(root, "packages/cli/src/main.ts")
 export const REPOSITORY = "registry.wabbit-networks.io/net-monitor"
 
 export interface Answer {
@@ -87,12 +89,20 @@ export interface Outcome {
   readonly stderr: string
 }
 
-/** Runs the command as a user does, with nothing of this process's environment but the path. */
-export function runCli(cwd: string, env: Record<string, string>, args: readonly string[]): Promise<Outcome> {
+/**
+ * Runs the command as a user does, with nothing of this process's environment but the path.
+ * @param command as it is published, when left out
+ */
+export function runCli(
+  cwd: string,
+  env: Record<string, string>,
+  args: readonly string[],
+  command = inject("built").command,
+): Promise<Outcome> {
   return new Promise((resolve) => {
     execFile(
       process.execPath,
-      [join(root, "packages/cli/src/main.ts"), ...args],
+      [command, ...args],
       { cwd, env: { PATH: process.env.PATH ?? "", HOME: cwd, ...env }, maxBuffer: 64 * 1024 * 1024 },
       (error, stdout, stderr) => {
         const status = error === null ? 0 : typeof error.code === "number" ? error.code : -1
@@ -115,6 +125,7 @@ export async function startLocal(folder: string): Promise<LocalService> {
     trustPort: 0,
     log: () => undefined,
     schedule: false,
+    bundles: inject("built").functions,
   })
 }
 
@@ -157,8 +168,9 @@ export async function fsckLocal(service: LocalService) {
   const table = new DynamoDBClient({ ...shared, endpoint: service.endpoints.dynamodb })
   const bucket = new S3Client({ ...shared, endpoint: service.endpoints.s3, forcePathStyle: true })
   try {
-    const items = (await dumpTable(service.table, () => undefined, table)) as unknown as readonly StoredItem[]
-    const objects = await dumpBucket(service.bucket, ["tuf/", "crl/", "trees/", "log/"], () => undefined, bucket)
+    const { items, objects } = await dumpStill(
+      dumpReaders(service.table, service.bucket, () => undefined, table, bucket),
+    )
     return { ...fsck({ items, objects }), items, objects }
   } finally {
     table.destroy()

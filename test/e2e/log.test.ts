@@ -11,7 +11,7 @@ import { parseLogPolicy } from "@sealwright/formats/tlog-policy"
 import { parseLogProof } from "@sealwright/formats/tlog-proof"
 import { runSync } from "@sealwright/verifier/node-crypto"
 import { verifySignature } from "@sealwright/verifier/requests"
-import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { afterAll, beforeAll, describe, expect, inject, test } from "vitest"
 import { functionRole } from "../../localstack/people.ts"
 import { type LocalService, startService } from "../../localstack/service.ts"
 import { callApi, environmentOf, fsckLocal, keysOf, REPOSITORY, runCli, temporaryFolder } from "./local.ts"
@@ -50,6 +50,7 @@ describe("the transparency log on one machine (R30)", () => {
       trustPort: 0,
       log: () => undefined,
       schedule: false,
+      bundles: inject("built").functions,
       logWindowMs: 100,
     })
     const admin = environmentOf(service, "admin")

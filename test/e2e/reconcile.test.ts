@@ -7,7 +7,7 @@ import { randomBytes } from "@sealwright/adapters/platform"
 import { readIssuer } from "@sealwright/core/ledger/trust"
 import type { Table } from "@sealwright/core/ports"
 import { settleUses } from "@sealwright/core/reconcile/settle"
-import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { afterAll, beforeAll, describe, expect, inject, test } from "vitest"
 import type { TrailEvent } from "../../localstack/kms/trail.ts"
 import { functionRole, REGION, roleArn } from "../../localstack/people.ts"
 import { type LocalService, startService } from "../../localstack/service.ts"
@@ -76,6 +76,7 @@ beforeAll(async () => {
     trustPort: 0,
     log: (line) => lines.push(line),
     schedule: false,
+    bundles: inject("built").functions,
     trail: (event, deliver) => onTheWay(event, deliver),
   })
   const names = ["--country", "US", "--state", "Washington", "--organisation", "Wabbit Networks"]

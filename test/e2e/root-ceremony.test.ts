@@ -1,11 +1,11 @@
-import { verify, X509Certificate } from "node:crypto"
+import { createHash, verify, X509Certificate } from "node:crypto"
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
-import { join } from "node:path"
+import { dirname, join } from "node:path"
 import { PassThrough } from "node:stream"
-import { afterAll, beforeAll, expect, test } from "vitest"
+import { afterAll, beforeAll, expect, inject, test } from "vitest"
 import { askParticipant } from "../../packages/cli/src/offline-root/ask.ts"
 import { issuerRequest, MAKE_CRL, MAKE_ROOT, PARTICIPANTS, scriptBytes } from "../support/root-ceremony.ts"
-import { type Outcome, runCli, temporaryFolder } from "./local.ts"
+import { type Outcome, runCli, SOURCES, temporaryFolder } from "./local.ts"
 
 /** `sealwright root ceremony` as it is run: a process, an encrypted key file, a folder and its transcripts. */
 
@@ -56,6 +56,23 @@ test("R1, R5: a ceremony with a key of this machine, whose transcript the root's
   expect(text).toContain(json.transcriptSignature)
   expect(text).toContain("program: sealwright 0.1.0, SHA-256 of its files")
   expect(json.events.map(({ text: line }: { text: string }) => line).at(-1)).toBe("end of what is signed")
+}, 60_000)
+
+test("a transcript tells which files ran, of the command as it is published and from its sources (R1)", async () => {
+  const published = dirname(inject("built").command)
+  const sha256 = (bytes: string | Uint8Array) => createHash("sha256").update(bytes).digest("hex")
+  const lines = ["main.mjs", "package.json", "sealwright.cjs", "verify.cjs"].map(
+    (name) => `${sha256(readFileSync(join(published, name)))}  cli/${name}\n`,
+  )
+  const text = readFileSync(join(work, "first.txt"), "utf8")
+  expect(text).toContain(`program: sealwright 0.1.0, SHA-256 of its files ${sha256(lines.join(""))}`)
+  const rehearse = ["root", "ceremony", "ceremony.json", "--rehearse", "--yes", "--transcript", "sources.txt"]
+  const { status } = await runCli(work, { TMPDIR: temporary }, rehearse, SOURCES)
+  expect(status).toBe(0)
+  const [, digest] = /program: sealwright 0.1.0, SHA-256 of its files ([0-9a-f]{64})/.exec(
+    readFileSync(join(work, "sources.txt"), "utf8"),
+  ) as RegExpExecArray
+  expect(text).not.toContain(digest)
 }, 60_000)
 
 test("a repeat changes no byte of what was made; a transcript is never written over", async () => {
