@@ -9,7 +9,7 @@ import { inject } from "vitest"
 import { functionRole, type Keys, REGION } from "../../localstack/people.ts"
 import { type LocalService, startService } from "../../localstack/service.ts"
 import { fsck } from "../../packages/cli/src/fsck/check.ts"
-import { dumpReaders, dumpStill } from "../../packages/cli/src/fsck/still.ts"
+import { dumpReaders, dumpStill } from "../../packages/cli/src/still-dump.ts"
 
 export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
 /** the command unbuilt */

@@ -2,8 +2,8 @@ import type { Command } from "../arguments.ts"
 import { EXIT } from "../exit.ts"
 import { fsck } from "../fsck/check.ts"
 import { FSCK_CODES } from "../fsck/state.ts"
-import { dumpReaders, dumpStill } from "../fsck/still.ts"
 import { note, print } from "../output.ts"
+import { dumpReaders, dumpStill } from "../still-dump.ts"
 
 export const fsckCommand: Command = {
   name: "fsck",

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest"
-import { dumpStill } from "../../packages/cli/src/fsck/still.ts"
+import { dumpStill } from "../../packages/cli/src/still-dump.ts"
 
 describe("a dump of one moment (R29)", () => {
   /** @param moves attempts during which a head moves while the bucket is read */

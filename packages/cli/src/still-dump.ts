@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises"
 import { isDeepStrictEqual } from "node:util"
 import { dumpBucket, dumpItem, dumpTable } from "@sealwright/adapters/dump"
-import type { Dump, StoredItem } from "./state.ts"
+import type { Dump, StoredItem } from "./fsck/state.ts"
 
 /** Every change of what is published is decided in one of these items before, and noted in it after. */
 const HEADS = [
