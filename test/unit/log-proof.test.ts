@@ -17,7 +17,7 @@ import { runAsync } from "@sealwright/verifier/web-crypto"
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import { NOW, sha256, TARGET } from "../support/chains.ts"
-import { afterSec, ask, Deployment, policyOf, REFERENCE } from "../support/deployment.ts"
+import { afterSec, ask, Deployment, policyOf, REFERENCE, TUF_URL } from "../support/deployment.ts"
 import { edited, flipBit, NoteSigner, TestLog } from "../support/log.ts"
 
 const ours = new Deployment()
@@ -498,15 +498,16 @@ test("no publisher speaks for another's log, whatever origin it claims (R28)", (
     json.log = { signatures: log.origin, events: events.origin, policy: twin.policy() }
     targets.set("trust-bundle.json", utf8(JSON.stringify(json)))
   }
-  const foreign = theirs.opened(theirs.publish({ change }))
+  const foreign = theirs.opened(theirs.publish({ change }), { address: TUF_URL })
+  const mine = { ...trusted, addressChecked: true }
   for (const both_ of [
-    [foreign, trusted],
-    [trusted, foreign],
+    [foreign, mine],
+    [mine, foreign],
   ]) {
     const evidence = { proofs: [proof], checkpoints: [twin.checkpoint(), log.checkpoint(both)] }
     const verdict = ask({ policy: strict, envelopes: [envelope], trusted: both_, log: evidence })
     expect(verdict.code).toBe("ACCEPTED")
-    const ours_ = both_.indexOf(trusted)
+    const ours_ = both_.indexOf(mine)
     expect(raiseLogFloors(trusted.floors, verdict.logs, ours_).logs?.get(log.origin)?.size).toBe(314n)
     expect(raiseLogFloors(foreign.floors, verdict.logs, 1 - ours_).logs?.get(log.origin)?.size).toBe(1_000n)
   }

@@ -37,7 +37,12 @@ function codeOf(input: Partial<VerifyInput> = {}): string {
 
 /** A list of the next epoch over the same deployment. */
 function listing(list: Partial<RevocationList>, date = NOW) {
-  return ours.opened(ours.publish({ list, date }), { now: date })
+  return ours.opened(ours.publish({ list, date }), { now: date, address: TUF_URL })
+}
+
+/** Opened to stand beside others. */
+function beside(deployment: Deployment, list: Partial<RevocationList> = {}) {
+  return deployment.opened(deployment.publish({ list }), { address: TUF_URL })
 }
 
 const revoked = { reason: "keyCompromise", at: NOW }
@@ -265,7 +270,7 @@ describe("revocation (R24, R25, R26)", () => {
     const listed = listing({ rules: [rule(ca.signer)] })
     expect(codeOf({ policy, envelopes })).toBe("REVOCATION_UNKNOWN")
     expect(codeOf({ policy, envelopes, trusted: listed })).toBe("CERTIFICATE_REVOKED")
-    expect(codeOf({ policy, envelopes, trusted: [other.opened(other.publish()), listed] })).toBe("CERTIFICATE_REVOKED")
+    expect(codeOf({ policy, envelopes, trusted: [beside(other), listed] })).toBe("CERTIFICATE_REVOKED")
     expect(codeOf({ policy, envelopes, trusted: listing({ rules: [rule(signer)] }) })).toBe("REVOCATION_UNKNOWN")
   })
 
@@ -287,13 +292,11 @@ describe("revocation (R24, R25, R26)", () => {
   })
 
   test("a list of another deployment that names our issuer is not heard", () => {
-    const foreign = other.opened(
-      other.publish({
-        list: { issuers: new Map([[ours.issuerKeyId, { coveredBelow: 9999, revoked: new Map(), void: [] }]]) },
-      }),
-    )
+    const foreign = beside(other, {
+      issuers: new Map([[ours.issuerKeyId, { coveredBelow: 9999, revoked: new Map(), void: [] }]]),
+    })
     expect(codeOf({ trusted: foreign })).toBe("REVOCATION_UNKNOWN")
-    expect(codeOf({ trusted: [foreign, trusted] })).toBe("ACCEPTED")
+    expect(codeOf({ trusted: [foreign, beside(ours)] })).toBe("ACCEPTED")
   })
 
   test("T16: stale knowledge is inconclusive, and still revokes", () => {
@@ -464,11 +467,11 @@ describe("parties (R22)", () => {
   })
   test("k of n, over two deployments", () => {
     const two = policyOf({ trustStore: STORE, parties: [web, second, company], require: { atLeast: 2 } })
-    const theirs = other.opened(other.publish())
+    const both = [beside(ours), beside(other)]
     const envelopes = [envelope, other.sign()]
-    expect(codeOf({ policy: two, envelopes, trusted: [trusted, theirs] })).toBe("ACCEPTED")
-    expect(codeOf({ policy: two, envelopes, trusted: [trusted] })).toBe("PARTIES_UNDECIDED")
-    expect(codeOf({ policy: two, envelopes: [envelope], trusted: [trusted, theirs] })).toBe("PARTIES_MISSING")
+    expect(codeOf({ policy: two, envelopes, trusted: both })).toBe("ACCEPTED")
+    expect(codeOf({ policy: two, envelopes, trusted: both.slice(0, 1) })).toBe("PARTIES_UNDECIDED")
+    expect(codeOf({ policy: two, envelopes: [envelope], trusted: both })).toBe("PARTIES_MISSING")
   })
   test("three signers for two places", () => {
     const identities = ["web", "other", "third"].map((name) => `${name}@sign.example.test`)

@@ -38,6 +38,7 @@ const MAX_CRL_BYTES = 64 * 1024 * 1024
 export const BUNDLE_CODES = {
   BUNDLE_MISSING: "the bundle or one of its files is not there",
   BUNDLE_MALFORMED: "a file of the bundle is not what its format says",
+  BUNDLE_OF_ANOTHER: "the bundle says that it is of another address than the one that its root was taken over for",
   BUNDLE_VERSION_UNKNOWN: "the bundle or one of its files is of a newer format than this verifier reads",
   LIST_SIGNATURE_INVALID: "a list is not signed by the keys of the lists role",
   LIST_ROLLBACK: "a list is older than one that was seen before",
@@ -56,6 +57,8 @@ export interface BundleInput {
   readonly read: (path: string, maxBytes: number) => Uint8Array | undefined
   /** the root.json that the deployer took over by another way; later roots are followed from there */
   readonly pinnedRoot: Uint8Array
+  /** the TUF address of the publisher from whom `pinnedRoot` was taken over; what is opened to stand beside other bundles needs it */
+  readonly address?: string | undefined
   readonly now: Date
   /** how old lists may be, and how long after its expiry TUF metadata still counts; default a day */
   readonly maxStaleSec?: number | undefined
@@ -81,6 +84,8 @@ export interface Freshness {
 export interface OpenedBundle {
   readonly ok: true
   readonly trustBundle: TrustBundle
+  /** whether the publisher's address was checked against the one given; unchecked, it is the publisher's own word */
+  readonly addressChecked: boolean
   /** roots of the trust bundle, DER, that were added since it was taken over and that nobody has accepted: they count for nothing by themselves */
   readonly newRoots: readonly Uint8Array[]
   readonly registry: Registry
@@ -133,6 +138,7 @@ export function* openBundle(input: BundleInput): Step<BundleOutcome> {
   if (typeof input.read !== "function" || !(input.pinnedRoot instanceof Uint8Array))
     throw new TypeError("openBundle needs `read` and `pinnedRoot`")
   const { maxStaleSec = DEFAULT_MAX_STALE_SEC } = input
+  if (input.address !== undefined && typeof input.address !== "string") throw new TypeError("`address` is not a string")
   if (!(maxStaleSec >= 0)) throw new TypeError("`maxStaleSec` is not a number of seconds")
   if (!(input.now instanceof Date) || Number.isNaN(input.now.getTime())) throw new TypeError("`now` is not a time")
   try {
@@ -151,6 +157,12 @@ export function isStale(bundle: Pick<OpenedBundle, "freshness">, now: Date, maxS
   )
 }
 
+/** Of TUF repositories, with or without a slash at the end. */
+export function isSameAddress(one: string, other: string): boolean {
+  const bare = (url: string) => url.replace(/\/$/, "")
+  return bare(one) === bare(other)
+}
+
 function* open(input: BundleInput, maxStaleSec: number): Step<OpenedBundle> {
   checkMarker(input)
   const source: TufSource = { read: (name, maxBytes) => input.read(`tuf/${name}`, maxBytes) }
@@ -165,6 +177,9 @@ function* open(input: BundleInput, maxStaleSec: number): Step<OpenedBundle> {
   const tuf = outcome.trusted
 
   const trustBundle = parse("trust-bundle.json", parseTrustBundle, yield* target(input, tuf, "trust-bundle.json"))
+  const { address } = input
+  if (address !== undefined && !isSameAddress(address, trustBundle.tufUrl))
+    throw new Refusal("BUNDLE_OF_ANOTHER", "trust-bundle.json", `${trustBundle.tufUrl}, not ${address}`)
   const registry = parse("registry/registry.json", parseRegistry, yield* target(input, tuf, "registry/registry.json"))
   const list = yield* signedList(input, tuf, REVOCATIONS, parseRevocationList)
   if (list === undefined) throw new Refusal("BUNDLE_MISSING", REVOCATIONS, "the publisher lists no revocations")
@@ -181,6 +196,7 @@ function* open(input: BundleInput, maxStaleSec: number): Step<OpenedBundle> {
   return {
     ok: true,
     trustBundle,
+    addressChecked: address !== undefined,
     newRoots: roots.waiting,
     registry,
     revocations: revocationReader(list.content),

@@ -85,6 +85,10 @@ const OWN_CODES = {
     "the root certifies for others too, and the publisher's registry does not have this issuer",
     NEWER_BUNDLE,
   ),
+  PUBLISHER_AMBIGUOUS: inconclusive(
+    "several bundles say that the issuer is theirs, and one might hide what another revoked",
+    "Ask whose issuer it is, and leave the other's bundle out.",
+  ),
   SIGNING_TIME_AHEAD: inconclusive("the signature is dated later than this machine's clock", "Set the clock right."),
   REVOCATION_UNKNOWN: inconclusive(
     "nothing says whether the signature was revoked",

@@ -116,11 +116,12 @@ function* weigh(bytes: Uint8Array, index: number, question: Question): Step<Weig
 
   const { leaf, target, signingTime } = proven
   signer = signerOf(proven)
-  const bundle = bundleOf(proven, question.bundles)
+  const [bundle, another] = bundlesOf(proven, question.bundles)
   identified = { signerKey: signerKeyOf(proven, bundle), signerName: signerNameOf(leaf), act: actOf(proven) }
   const mismatch = mismatchOf(question.artifact, target)
   if (mismatch !== undefined) return refuse("artifact", "ARTIFACT_MISMATCH", mismatch)
   checks.push(pass("artifact", target.digest))
+  if (another !== undefined) return refuse("publisher", "PUBLISHER_AMBIGUOUS", hexEncode(proven.issuerKeyId))
 
   const ahead = [signingTime, ...(proven.proven ? [proven.proven.earliest] : [])].find(
     (time) => time.getTime() > question.now.getTime() + CLOCK_TOLERANCE_MS,
@@ -237,10 +238,16 @@ function signerOf(proven: VerifiedNotary): NonNullable<Weighed["signer"]> {
   }
 }
 
-/** The bundle that speaks for a signature is the one whose trust bundle has its root: no publisher speaks for another's. */
-function bundleOf({ chain }: VerifiedNotary, bundles: readonly OpenedBundle[]): OpenedBundle | undefined {
-  const root = chain.at(-1) as Certificate
-  return bundles.find(({ trustBundle }) => holds(allRoots(trustBundle), root.der))
+/**
+ * The bundle that speaks for a signature is the one whose trust bundle has its root: no publisher speaks for another's. Where several have it, as roots
+ * of a company may, the one that registers the issuer.
+ * @returns more than one when several say that the issuer is theirs: one of them is wrong, and might hide what the other revoked
+ */
+function bundlesOf(proven: VerifiedNotary, bundles: readonly OpenedBundle[]): readonly OpenedBundle[] {
+  const root = proven.chain.at(-1) as Certificate
+  const holders = bundles.filter(({ trustBundle }) => holds(allRoots(trustBundle), root.der))
+  const registered = holders.filter((bundle) => isIssuerOf(bundle, proven))
+  return registered.length > 0 ? registered : holders.slice(0, 1)
 }
 
 /** A root of the publisher's own certifies for nobody else. Another authority's may certify a namesake of the profile: there the registry decides. */

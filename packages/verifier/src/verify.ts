@@ -4,7 +4,14 @@ import { parseReference, type Reference } from "@sealwright/formats/oci-referenc
 import { formatTime } from "@sealwright/formats/time"
 import { allRoots } from "@sealwright/formats/trust-bundle"
 import { type Act, algorithmChecks, completeActs, mayComplete } from "./acts.ts"
-import { type BundleOutcome, type Freshness, isStale, type OpenedBundle, type RefusedBundle } from "./bundle.ts"
+import {
+  type BundleOutcome,
+  type Freshness,
+  isSameAddress,
+  isStale,
+  type OpenedBundle,
+  type RefusedBundle,
+} from "./bundle.ts"
 import type { ChainCache } from "./chain-cache.ts"
 import { decisionEvents } from "./events.ts"
 import { gatherLogs, headFindings, type LogEvidence, type Logs, provenHeads } from "./log-proof.ts"
@@ -36,7 +43,7 @@ export interface VerifyInput {
   /** Notary JWS envelopes, in any order */
   readonly envelopes: readonly Uint8Array[]
   readonly policy: TrustPolicy
-  /** what `openBundle` gave, one for each deployment whose signatures are expected */
+  /** what `openBundle` gave, one for each deployment whose signatures are expected; several must have been opened with their `address` */
   readonly trusted?: BundleOutcome | readonly BundleOutcome[] | undefined
   readonly now: Date
   /** proofs of logging and what else is at hand of transparency logs */
@@ -240,8 +247,7 @@ function rootsOf(address: string, bundles: readonly OpenedBundle[], newOnes: boo
 }
 
 function published(address: string, bundles: readonly OpenedBundle[]): readonly OpenedBundle[] {
-  const bare = (url: string) => url.replace(/\/$/, "")
-  return bundles.filter(({ trustBundle }) => bare(trustBundle.tufUrl) === bare(address))
+  return bundles.filter(({ trustBundle }) => isSameAddress(trustBundle.tufUrl, address))
 }
 
 /** Roots that would count here if they were accepted: those that the policy's key repositories added. */
@@ -290,6 +296,11 @@ function checkTypes({ artifact, envelopes, policy, now, reference, trusted, log 
     throw new TypeError("`policy` was not made by loadTrustPolicy or importNotationPolicy")
   if (outcomes.some((each) => typeof (each as BundleOutcome | null)?.ok !== "boolean"))
     throw new TypeError("`trusted` was not made by openBundle")
+  if (
+    outcomes.length > 1 &&
+    outcomes.some((each) => (each as BundleOutcome).ok && !(each as OpenedBundle).addressChecked)
+  )
+    throw new TypeError("`trusted`: several bundles, not each opened with its `address`")
 }
 
 function isDigest(text: string): boolean {
