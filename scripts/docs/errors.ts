@@ -3,6 +3,7 @@ import { FORMAT_ERROR_CODES } from "@sealwright/formats/errors"
 import { POLICY_CODES } from "@sealwright/verifier/trust-store"
 import { VERDICT_CODES } from "@sealwright/verifier/verdict"
 import { problemOf } from "../../functions/http/reply.ts"
+import { AUDIT_CODES } from "../../packages/cli/src/fsck/audit/state.ts"
 import { FSCK_CODES } from "../../packages/cli/src/fsck/state.ts"
 import { GENERATED, table } from "./markdown.ts"
 
@@ -64,6 +65,12 @@ Each finding names the promise that is broken; see [invariants.md](invariants.md
 
 ${table([["code", "meaning"], ...Object.entries(FSCK_CODES).map(([name, text]) => [code(name), sentence(text)])])}
 
+## \`sealwright log audit\`
+
+What the audit of the transparency logs finds; see [log.md](log.md#audit).
+
+${table([["code", "meaning"], ...Object.entries(AUDIT_CODES).map(([name, text]) => [code(name), sentence(text)])])}
+
 ## The command
 
 Codes of the command itself, beside those of the service that it passes on:
@@ -73,7 +80,7 @@ ${table([["code", "status", "meaning"], ...COMMAND_CODES.map(([name, status, tex
 ${table([
   ["exit status", "meaning"],
   ["0", "Done, or accepted."],
-  ["1", "Rejected; the service refused the request; `fsck` found something."],
+  ["1", "Rejected; the service refused the request; `fsck` or `log audit` found something."],
   ["2", "Usage."],
   ["3", "Inconclusive: nothing recent enough says that it is good; or not published yet, with `revoke --wait`."],
   ["4", "Denied: credentials, IAM or a signing policy."],
@@ -111,6 +118,7 @@ export const COMMAND_CODES: readonly (readonly [string, string, string])[] = [
   ["JOB_UNFINISHED", "3", "The time given with --timeout passed before the job was done; the job goes on."],
   ["ROOT_UNKNOWN", "1", "The trust bundle has no root of the SHA-256 that was to be accepted."],
   ["STATE_MALFORMED", "3", "The state file can't be read; it is not skipped, since that would forget."],
+  ["PROGRESS_MALFORMED", "3", "The audit's progress file can't be read; it is not skipped, since that would forget."],
   ["CHECKPOINT_MISSING", "3", "Neither bundle nor address has a checkpoint of the log that was asked for."],
   ["BUNDLE_NOT_INDEXED", "1", "A bundle's folder has no index: an older release wrote it, or it is another folder."],
   ["BUNDLE_NOT_SIGNED", "1", "A key that was demanded has not signed the bundle's index, or another index."],

@@ -14,7 +14,16 @@ import { verifySignature } from "@sealwright/verifier/requests"
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest"
 import { functionRole } from "../../localstack/people.ts"
 import { type LocalService, startService } from "../../localstack/service.ts"
-import { callApi, environmentOf, fsckLocal, keysOf, REPOSITORY, runCli, temporaryFolder } from "./local.ts"
+import {
+  callApi,
+  environmentOf,
+  fsckLocal,
+  keysOf,
+  REPOSITORY,
+  runCli,
+  storeEnvironment,
+  temporaryFolder,
+} from "./local.ts"
 
 const sha256 = (bytes: Uint8Array) => new Uint8Array(hash("sha256", bytes, "buffer"))
 
@@ -141,5 +150,40 @@ describe("the transparency log on one machine (R30)", () => {
     expect((await fetch(`${service.trustUrl}/log/signatures/checkpoint`)).status).toBe(404)
     expect((await fsckLocal(service)).findings).toEqual([])
     expect(functionRole("sequence")).toBe("function-sequence")
+  })
+
+  test("an auditor rebuilds the logs from table and bucket, and again from where that ended (R12)", {
+    timeout: 60_000,
+  }, async () => {
+    const { json } = await runCli(folder.path, environmentOf(service, "auditor"), ["log", "status", "--json"])
+    writeFileSync(join(folder.path, "log-policy.txt"), json.policy)
+    const stores = ["--table", service.table, "--bucket", service.bucket, "--progress", "audit.json"]
+    const audit = (...more: readonly string[]) =>
+      runCli(folder.path, storeEnvironment(service), ["log", "audit", ...stores, ...more, "--json"])
+    const first = await audit("--log-policy", "log-policy.txt")
+    expect(first.status, first.stderr).toBe(0)
+    expect(first.json).toMatchObject({ policy: "file", findings: [], known: { signatures: "0" } })
+    const again = await audit("--full")
+    expect(again.json).toMatchObject({ policy: "trust bundle", records: first.json.records, findingCount: 0 })
+    expect(again.json.known.signatures).toBe(first.json.logs.signatures.size)
+    expect(again.stderr).toContain("no --log-policy")
+    const kept = readFileSync(join(folder.path, "audit.json"))
+    const other = JSON.parse(kept.toString())
+    other.known.events.last = Buffer.from(other.known.events.last, "base64").fill(0, 0, 32).toString("base64")
+    writeFileSync(join(folder.path, "audit.json"), JSON.stringify(other))
+    const forked = await audit("--log-policy", "log-policy.txt")
+    expect(forked).toMatchObject({ status: 1, json: { findingCount: 1, findings: [{ code: "AUDIT_REWRITTEN" }] } })
+    writeFileSync(join(folder.path, "audit.json"), kept.subarray(0, 99))
+    expect(await audit()).toMatchObject({ status: 3, json: { error: { code: "PROGRESS_MALFORMED" } } })
+    const elsewhere = await runCli(folder.path, storeEnvironment(service), [
+      "log",
+      "audit",
+      "--table",
+      "another",
+      "--bucket",
+      service.bucket,
+      "--json",
+    ])
+    expect(elsewhere).toMatchObject({ status: 5, json: { error: { code: "UNREACHABLE" } } })
   })
 })

@@ -226,6 +226,10 @@ const COMMANDS: { readonly [name: string]: { readonly summary: string; readonly 
     summary: "verify an artifact offline",
     load: async () => (await import("./commands/verify.ts")).verifyCommand,
   },
+  "log audit": {
+    summary: "audit the transparency logs against table and publication",
+    load: async () => (await import("./commands/log-audit.ts")).logAudit,
+  },
   "log check": {
     summary: "check a transparency log's newest checkpoint",
     load: async () => (await import("./commands/log.ts")).logCheck,
