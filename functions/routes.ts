@@ -88,6 +88,7 @@ export const ROUTES: readonly ApiRoute[] = [
     "/v1/profiles/{profile}/allowances",
     "/v1/outside-authorities/{authority}",
     "/v1/outside-crls",
+    "/v1/log/witnesses",
   ),
   ...route("publish", "POST", "/v1/publications"),
   ...route("reconcile", "POST", "/v1/reconciliation/findings/{id}/acknowledgement"),

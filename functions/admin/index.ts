@@ -19,9 +19,11 @@ import {
 } from "@sealwright/core/admin/profiles"
 import { addRoot, retireRoot, rotateRoot } from "@sealwright/core/admin/roots"
 import { activateSuccessor, rotateIssuer } from "@sealwright/core/admin/rotation"
+import { setWitnesses } from "@sealwright/core/admin/witnesses"
 import { isServiceError, ServiceError } from "@sealwright/core/errors"
 import { watchUses } from "@sealwright/core/key-uses"
 import { tufDocuments } from "@sealwright/core/ledger/tuf-documents"
+import { readLogsStatus } from "@sealwright/core/log/status"
 import type { Deployment } from "@sealwright/core/model"
 import { ROOT_NAME } from "@sealwright/core/names"
 import { makeOcspResponders, renewOcspResponders } from "@sealwright/core/ocsp/responder"
@@ -41,6 +43,7 @@ import {
   extraRootSchema,
   issuerRotationSchema,
   issuerSchema,
+  logWitnessesSchema,
   ocspResponderSchema,
   outsideAuthoritySchema,
   outsideCrlSchema,
@@ -63,10 +66,11 @@ import { log } from "../http/log.ts"
 import { problemResponses } from "../http/problem-responses.ts"
 import { type Reply, reply } from "../http/reply.ts"
 import { check, slug } from "../http/schemas.ts"
-import { readSettings, readTokenSettings, readWrapping } from "../http/settings.ts"
+import { isLocalRun, readSettings, readTokenSettings, readWrapping } from "../http/settings.ts"
 import {
   deploymentView,
   issuerView,
+  logsView,
   ocspResponderView,
   outsideAuthorityView,
   outsideCrlView,
@@ -200,6 +204,11 @@ const routes: { readonly [routeKey: string]: Route } = {
     const { generation, issuer } = check(profileRotationSchema, bodyOf(event))
     const profile = await rotateProfile(ports, pathParameter(event, "profile"), generation, issuer, actor)
     return reply(200, { profile: profileView(profile) })
+  },
+  "PUT /v1/log/witnesses": async (event, actor) => {
+    const { policy } = check(logWitnessesSchema, bodyOf(event))
+    const deployment = await setWitnesses(ports, policy, actor, isLocalRun(process.env))
+    return reply(200, logsView(await readLogsStatus(table, digest, deployment)))
   },
   "PUT /v1/outside-crls": async (event, actor) => {
     const { outsideCrl, revokedIssuers } = await importOutsideCrl(

@@ -156,6 +156,9 @@ export const outsideAuthoritySchema = v.strictObject({
   roots: v.pipe(v.string(), v.maxLength(65_536)),
 })
 
+/** C2SP tlog-policy text; empty: nobody cosigns any more. */
+export const logWitnessesSchema = v.strictObject({ policy: v.pipe(v.string(), v.maxLength(65_536)) })
+
 export const profileSchema = v.strictObject({
   name: slug,
   issuer: slug,

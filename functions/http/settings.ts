@@ -54,6 +54,12 @@ export function readSettings<const Name extends keyof Settings>(
   ) as Pick<Settings, Name>
 }
 
+/** Whether this is a run on one machine: AWS is this machine itself then. No deployed function has these variables. */
+export function isLocalRun(env: { readonly [name: string]: string | undefined }): boolean {
+  const host = URL.parse(env.AWS_ENDPOINT_URL_DYNAMODB ?? env.AWS_ENDPOINT_URL ?? "")?.hostname
+  return host !== undefined && ["127.0.0.1", "[::1]", "localhost"].includes(host)
+}
+
 const WRAPPING_VARIABLE = "SEALWRIGHT_WRAPPING"
 const WRAPPED_PURPOSES = ["issuer", "timestamp"] as const satisfies readonly WrappedPurpose[]
 

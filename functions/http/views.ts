@@ -1,7 +1,7 @@
 import { type Job, jobProgress, jobState } from "@sealwright/core/jobs/rules"
 import type { LoggedSignature } from "@sealwright/core/ledger/log"
 import type { TufDocument } from "@sealwright/core/ledger/tuf-documents"
-import type { LogStatus } from "@sealwright/core/log/status"
+import type { LogStatus, LogsStatus } from "@sealwright/core/log/status"
 import type {
   AuditEntry,
   Deployment,
@@ -193,7 +193,19 @@ export function deploymentView(deployment: Deployment, roots: readonly TufDocume
   }
 }
 
-export function logStatusView({ origin, epoch, size, state, waiting, oldest }: LogStatus) {
+export function logsView({ logs, policy, witnesses }: LogsStatus) {
+  return {
+    logs: Object.fromEntries(logs.map((log) => [log.kind, logStatusView(log)])),
+    policy,
+    witnesses: witnesses.map(({ name, url = "" }) => ({
+      name,
+      url,
+      seen: Object.fromEntries(logs.map(({ kind, witnessed }) => [kind, String(witnessed.get(url) ?? 0n)])),
+    })),
+  }
+}
+
+function logStatusView({ origin, epoch, size, state, waiting, oldest, cosigned }: LogStatus) {
   return {
     origin,
     epoch,
@@ -201,6 +213,7 @@ export function logStatusView({ origin, epoch, size, state, waiting, oldest }: L
     state,
     waiting,
     ...(oldest && { oldestWaiting: formatTime(oldest) }),
+    ...(cosigned && { cosignedBy: cosigned.names, quorumMet: cosigned.quorum }),
   }
 }
 

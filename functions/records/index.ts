@@ -27,7 +27,7 @@ import {
 } from "@sealwright/core/ledger/trust"
 import { tufDocuments } from "@sealwright/core/ledger/tuf-documents"
 import { readProofs } from "@sealwright/core/log/proof"
-import { readLogStatus } from "@sealwright/core/log/status"
+import { readLogsStatus } from "@sealwright/core/log/status"
 import type { Issuer, PendingIssuer, SignatureRecord } from "@sealwright/core/model"
 import { ULID } from "@sealwright/core/names"
 import { readStatus } from "@sealwright/core/publish/status"
@@ -50,7 +50,7 @@ import {
   foreignSignatureView,
   issuerView,
   jobView,
-  logStatusView,
+  logsView,
   ocspResponderView,
   outsideAuthorityView,
   profileView,
@@ -87,8 +87,7 @@ const routes: { readonly [routeKey: string]: Route } = {
   },
   "GET /v1/signatures/{id}/proof": async (event) => proofReply(await readRecord(pathParameter(event, "id"))),
   "GET /v1/log": async () => {
-    const { logs, policy } = await readLogStatus(table, digest, await readDeployment(table))
-    return reply(200, { logs: Object.fromEntries(logs.map((log) => [log.kind, logStatusView(log)])), policy })
+    return reply(200, logsView(await readLogsStatus(table, digest, await readDeployment(table))))
   },
   "GET /v1/profiles/{profile}/signatures": async (event) => {
     const after = query(event, "after")

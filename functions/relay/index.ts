@@ -26,8 +26,8 @@ const requestSchema = v.strictObject({
 const LANES = 4
 
 /**
- * Carries timestamp queries to an outside authority and its answers back, unread: who asked checks them. This is the one function that talks to
- * strangers, and its role can do nothing else but look their addresses up.
+ * Carries timestamp queries to an outside authority and its answers back, unread: who asked checks them. It talks to strangers, so its role can do
+ * nothing else but look their addresses up.
  */
 export const handler = async (event: unknown): Promise<{ readonly timestampReplies: readonly (string | null)[] }> => {
   const { authority, timestampQueries } = check(requestSchema, event)

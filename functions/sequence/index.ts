@@ -2,16 +2,18 @@ import { openDynamoTable } from "@sealwright/adapters/dynamodb"
 import { openKmsKeys } from "@sealwright/adapters/kms"
 import { clock, digest, randomBytes } from "@sealwright/adapters/platform"
 import { openS3Objects } from "@sealwright/adapters/s3"
+import { openCosign } from "@sealwright/adapters/witness"
 import { isServiceError } from "@sealwright/core/errors"
 import { watchUses } from "@sealwright/core/key-uses"
-import { sequence } from "@sealwright/core/log/flow"
+import { askWitnessesAgain, sequence } from "@sealwright/core/log/flow"
 import { oldestWaiting } from "@sealwright/core/log/inbox"
 import type { SequencePorts } from "@sealwright/core/log/ports"
+import type { WitnessCode } from "@sealwright/core/log/witness"
 import { LOG_KINDS, type LogKind } from "@sealwright/core/model"
 import { runSync } from "@sealwright/verifier/node-crypto"
 import { log } from "../http/log.ts"
 import { emitMetric } from "../http/metrics.ts"
-import { readSettings } from "../http/settings.ts"
+import { isLocalRun, readSettings } from "../http/settings.ts"
 
 const settings = readSettings(process.env, "table", "bucket")
 const watch = watchUses(
@@ -26,8 +28,23 @@ const watch = watchUses(
   },
   "sequence",
 )
-const ports: SequencePorts = watch.ports
+const cosign = openCosign(clock, runSync, isLocalRun(process.env))
+const ports: SequencePorts = {
+  ...watch.ports,
+  cosign: async (policy, request) => {
+    const answers = await cosign(policy, request)
+    emitMetric("Cosignatures", answers.signatures.length, "Count", clock())
+    emitMetric("WitnessFailures", answers.failures.length, "Count", clock())
+    for (const { witness, code, detail } of answers.failures) {
+      log({ witness, code, detail: detail.slice(0, 200) })
+      if (DISPUTES.includes(code)) emitMetric("LogDisputed", 1, "Count", clock())
+    }
+    return answers
+  },
+}
 
+/** A witness has seen another tree than this one. The log goes on, and a person must look who is wrong. */
+const DISPUTES: readonly WitnessCode[] = ["WITNESS_INCONSISTENT", "WITNESS_AHEAD"]
 /** What a person must look at: the log stands still until then (docs/log.md). */
 const REFUSALS = ["LOG_AHEAD", "LOG_BEHIND", "LOG_FORKED"] as const
 /** Before the ceremony there is no log, and a sequencer that lost to another one has nothing to do. */
@@ -50,7 +67,9 @@ export const handler = async (_event: unknown, context: Context): Promise<{ read
   watch.begin(context.awsRequestId)
   for (const kind of LOG_KINDS) {
     try {
-      logged += await drain(kind, context)
+      const now = await drain(kind, context)
+      logged += now
+      if (now === 0) await askWitnessesAgain(ports, kind)
     } catch (error) {
       if (!isServiceError(error, ...IDLE)) failures.push(error)
       log({ log: kind, code: isServiceError(error) ? error.code : "UNEXPECTED" })

@@ -170,6 +170,11 @@ export class ServiceAlarms extends Construct {
       failures("LogRefused"),
       "Sealwright: the transparency log stands still, since table and bucket do not agree; docs/log.md says what to do.",
     )
+    any(
+      "LogDisputed",
+      failures("LogDisputed"),
+      "Sealwright: a witness has seen another tree of a transparency log than this one; the log of sequence says who. See docs/log.md.",
+    )
     if (props.ocsp) {
       any(
         "OcspFailures",

@@ -7,6 +7,7 @@ import {
   extraRootSchema,
   issuerRotationSchema,
   issuerSchema,
+  logWitnessesSchema,
   ocspResponderSchema,
   outsideAuthoritySchema,
   outsideCrlSchema,
@@ -58,6 +59,7 @@ const BODIES: { readonly [routeKey: string]: GenericSchema } = {
   "PUT /v1/profiles/{profile}/allowances": allowancesSchema,
   "PUT /v1/outside-authorities/{authority}": outsideAuthoritySchema,
   "PUT /v1/outside-crls": outsideCrlSchema,
+  "PUT /v1/log/witnesses": logWitnessesSchema,
 }
 
 const DER = { type: "string", contentMediaType: "application/octet-stream", description: "DER" }

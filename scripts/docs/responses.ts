@@ -59,8 +59,10 @@ const logOfKind = object(
     state: { enum: ["committed", "published"] },
     waiting: { ...whole, description: "entries; counted up to 10,000" },
     oldestWaiting: { ...time, description: "absent when nothing waits" },
+    cosignedBy: { type: "array", items: text, description: "witnesses of the newest checkpoint; absent without any" },
+    quorumMet: { type: "boolean" },
   },
-  ["oldestWaiting"],
+  ["oldestWaiting", "cosignedBy", "quorumMet"],
 )
 
 const expiryLevel: Schema = { enum: ["ok", "90", "30", "7", "expired"], description: "days left, or past" }
@@ -111,7 +113,24 @@ export const COMPONENTS = {
   ),
   Logs: object({
     logs: object({ signatures: logOfKind, events: logOfKind }),
-    policy: { type: "string", description: "C2SP tlog-policy: which checkpoints count" },
+    policy: {
+      type: "string",
+      description: "C2SP tlog-policy: which checkpoints count; witnesses without their addresses",
+    },
+    witnesses: {
+      type: "array",
+      items: object({
+        name: text,
+        url: text,
+        seen: object({
+          signatures: {
+            type: "string",
+            description: "size of the tree that it cosigned last, as far as is remembered",
+          },
+          events: text,
+        }),
+      }),
+    },
   }),
   Job: object(
     {
@@ -482,6 +501,11 @@ export const ANSWERS: { readonly [routeKey: string]: Answer } = {
     status: { 200: object({ signature: text, proofs: logProofs }) },
   },
   "GET /v1/log": { summary: "The transparency logs, and what waits for them", status: { 200: ref("Logs") } },
+  "PUT /v1/log/witnesses": {
+    summary:
+      "Who cosigns the logs' checkpoints, and how many of them deployers want; empty text: nobody. Safe to repeat",
+    status: { 200: ref("Logs") },
+  },
   "POST /v1/profiles/{profile}/foreign-signatures": {
     summary: "Register a signature made without the service, so that its certificate can be revoked",
     status: { 200: foreign, 201: foreign },

@@ -40,6 +40,8 @@ function unconditioned(ports: FaultyPorts, keep: (write: Write) => boolean): Fau
 
 /** Each breaks one rule of D5. */
 export const LOG_MUTANTS: Readonly<Record<string, () => Change>> = {
+  "a round of witnesses is stored over another": () => (ports) =>
+    unconditioned(ports, (write) => updateOf(write, "log-epochs")?.set?.shown === undefined),
   "a head is signed before it is decided": () => (ports, actor) => {
     if (!actor.startsWith("sequencer")) return ports
     const { keys } = ports

@@ -4,12 +4,16 @@ import type { RoundLimits } from "@sealwright/core/log/inbox"
 import type { LogKind, SignatureRecord } from "@sealwright/core/model"
 import type { Item } from "@sealwright/core/ports"
 import { createSigner } from "@sealwright/core/sign/flow"
+import { NOTE_TYPE } from "@sealwright/formats/signed-note"
 import type { FaultyPorts } from "../support/fakes-faults.ts"
 import { randomFrom, runSchedule } from "../support/fakes-schedule.ts"
+import { NoteSigner } from "../support/log.ts"
 import { signRequest } from "../support/service.ts"
+import { cosignAlways } from "../support/witness.ts"
 import { type LogStores, LogWorld, recordsOf, storesFrom } from "./log-world.ts"
 import { preparedItems, World } from "./world.ts"
 
+const WITNESSES = ["w1.example", "w2.example"].map((name) => new NoteSigner(name, NOTE_TYPE.cosignature))
 const WORKERS = 4
 const MAX_STEPS = 1500
 const ROUNDS = 3
@@ -56,6 +60,8 @@ export interface LogSeed {
   readonly violations: readonly string[]
   readonly steps: number
   readonly logged: number
+  /** checkpoints to which cosignatures were added later */
+  readonly replaced: number
 }
 
 export interface LogOptions {
@@ -72,7 +78,13 @@ export async function runLogSeed(seed: number, prepared: Prepared, options: LogO
   const kind: LogKind = draw < 2 ? "signatures" : "events"
   const grown = draw >= 6 && options.stores === undefined
   const { items, objects } = grown ? prepared.grown : { items: prepared.items, objects: new Map<string, Uint8Array>() }
-  const world = new LogWorld(random, kind, options.stores ?? storesFrom(items, objects))
+  const witnessed = options.stores === undefined && seed % 2 === 1
+  const world = new LogWorld(
+    random,
+    kind,
+    options.stores ?? storesFrom(witnessed ? items.map(withWitnesses) : items, objects),
+  )
+  if (witnessed) world.cosign = moody(random, world)
   if (grown) {
     for (const [id, leaves] of prepared.grown.leaves) world.expected.set(id, leaves)
     world.shown = 251n
@@ -102,7 +114,23 @@ export async function runLogSeed(seed: number, prepared: Prepared, options: LogO
   })
   for (const error of errors) world.fail(`an actor ended with ${String(error)}`)
   await world.settle(limits)
-  return { violations: world.violations, steps, logged: world.expected.size }
+  return { violations: world.violations, steps, logged: world.expected.size, replaced: world.replaced }
+}
+
+function withWitnesses(item: Item): Item {
+  const lines = WITNESSES.map(({ key, vkey }) => `witness ${key.name} ${vkey} https://${key.name}/\n`)
+  const group = `group both all ${WITNESSES.map(({ key }) => key.name).join(" ")}\nquorum both\n`
+  return item.pk === "deployment" ? { ...item, witnesses: lines.join("") + group } : item
+}
+
+/** Each witness answers half of the time; asking takes as long as the seed's order says. */
+function moody(random: () => number, world: LogWorld): LogWorld["cosign"] {
+  return (around) => async (policy, request) => {
+    const awake = WITNESSES.filter(() => random() < 0.5)
+    const answer = cosignAlways(awake, () => new Date(world.now))
+    await around({ port: "objects", name: "cosign", writes: false }, async () => undefined).catch(() => undefined)
+    return await answer(policy, request)
+  }
 }
 
 function feeder(world: LogWorld, { records }: Prepared) {

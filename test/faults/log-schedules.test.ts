@@ -6,15 +6,17 @@ const SEEDS = Number(process.env.SEALWRIGHT_LOG_SCHEDULES ?? 600)
 
 test(`a log stays one log in ${SEEDS} schedules of four sequencers (R30)`, { timeout: 3_600_000 }, async () => {
   const prepared = await prepareLogs()
-  const totals = { calls: 0, logged: 0 }
+  const totals = { calls: 0, logged: 0, replaced: 0 }
   for (let seed = 1; seed <= SEEDS; seed++) {
-    const { violations, steps, logged } = await runLogSeed(seed, prepared)
+    const { violations, steps, logged, replaced } = await runLogSeed(seed, prepared)
     expect(violations, `seed ${seed}`).toEqual([])
     totals.calls += steps
     totals.logged += logged
+    totals.replaced += replaced
   }
   process.stdout.write(`log schedules: ${SEEDS}, ${JSON.stringify(totals)}\n`)
   expect(totals.logged).toBeGreaterThan(10 * SEEDS)
+  expect(totals.replaced).toBeGreaterThan(SEEDS / 10)
 })
 
 /** A harness that lets a wrong order pass proves nothing: each must be noticed within the seeds. */

@@ -5,19 +5,22 @@ import { isServiceError } from "@sealwright/core/errors"
 import { findLogged, readLogCommit, readLogHead } from "@sealwright/core/ledger/log"
 import { findRecord } from "@sealwright/core/ledger/records"
 import { leavesOfRecord } from "@sealwright/core/log/entry"
-import { type SequenceOutcome, sequence } from "@sealwright/core/log/flow"
+import { askWitnessesAgain, type SequenceOutcome, sequence } from "@sealwright/core/log/flow"
 import type { RoundLimits } from "@sealwright/core/log/inbox"
+import type { Cosign } from "@sealwright/core/log/witness"
 import type { LogKind, SignatureRecord } from "@sealwright/core/model"
 import { ulid } from "@sealwright/core/names"
 import type { Item, KeyReference, Objects, SigningKeys, Table } from "@sealwright/core/ports"
 import { bytesEqual, hexEncode, utf8, utf8Decode } from "@sealwright/formats/bytes"
 import { parseCheckpoint } from "@sealwright/formats/checkpoint"
 import { inclusionRoot, leafInput, leftSize, nodeInput } from "@sealwright/formats/merkle"
-import { parseNote } from "@sealwright/formats/signed-note"
+import { type NoteSignature, parseNote } from "@sealwright/formats/signed-note"
 import { entriesPath, parseEntries, tileOf } from "@sealwright/formats/tlog-tiles"
 import { CHEAP_CRYPTO, type CryptoScheme } from "../support/fakes-crypto.ts"
 import { type Around, type FaultyPorts, withFaults } from "../support/fakes-faults.ts"
 
+/** Where there are no witnesses nobody asks them. */
+export const NO_WITNESSES: Cosign = () => Promise.reject(new Error("no witnesses here"))
 const START = new Date("2026-11-21T09:00:00Z")
 const BROKEN = ["STORE_UNAVAILABLE", "SIGNER_UNAVAILABLE", "LOG_CONFLICT", "CONTENTION"] as const
 const sha256 = (bytes: Uint8Array) => digest("sha256", bytes)
@@ -33,10 +36,15 @@ export class LogWorld {
   /** leaves that wait or are logged, each once; by what they were put down as */
   readonly expected = new Map<string, readonly Uint8Array[]>()
   mutate: (ports: FaultyPorts, actor: string) => FaultyPorts = (ports) => ports
+  /** of what witnesses answer; these worlds have none unless a test says so */
+  cosign: (around: Around) => Cosign = () => NO_WITNESSES
   now = START
   shown = 0n
   readonly kind: LogKind
   readonly stores: LogStores
+  #lines: readonly string[] = []
+  /** checkpoints that were replaced by one of the same tree */
+  replaced = 0
   readonly #draw: () => number
   readonly #crypto: CryptoScheme
   readonly #keys: ReturnType<CryptoScheme["keys"]>
@@ -70,6 +78,7 @@ export class LogWorld {
       clock: () => new Date(this.now),
       digest,
       run: this.#crypto.run,
+      cosign: this.cosign(around),
     }
   }
 
@@ -98,10 +107,14 @@ export class LogWorld {
 
   /** One sequencer's invocation; what may happen to any of them is no failure. */
   async run(ports: ReturnType<LogWorld["portsOf"]>, limits: RoundLimits): Promise<SequenceOutcome | undefined> {
-    return await sequence(ports, this.kind, limits).catch((error: unknown) => {
+    try {
+      const outcome = await sequence(ports, this.kind, limits)
+      if (outcome.logged === 0) await askWitnessesAgain(ports, this.kind)
+      return outcome
+    } catch (error) {
       if (!isServiceError(error, ...BROKEN)) this.fail(`a sequencer ended with ${String(error)}`)
       return undefined
-    })
+    }
   }
 
   /** Without faults everything waiting is logged; then the whole log is checked from its entries. */
@@ -116,6 +129,7 @@ export class LogWorld {
     const head = await readLogHead(this.stores.table, this.kind)
     if (head.state !== "published") this.fail("the head is not published")
     if (head.size !== this.shown) this.fail(`the checkpoint shows ${this.shown} of ${head.size}`)
+    await this.#checkShown(head.epoch)
     const leaves = await this.#entries(head.size)
     this.#checkOnce(leaves)
     const hashes = leaves.map((leaf) => sha256(leafInput(leaf)))
@@ -126,6 +140,21 @@ export class LogWorld {
         this.fail(`a second root of ${size} was signed`)
     }
     if (this.kind === "signatures") await this.#checkPlaces(leaves)
+  }
+
+  /** What the epoch says is shown, is. */
+  async #checkShown(epoch: number): Promise<void> {
+    const shown = (await readLogCommit(this.stores.table, this.kind, epoch))?.shown?.bytes
+    const object = await this.stores.objects.get(`log/${this.kind}/checkpoint`, 65_536)
+    if (shown !== undefined && (object === undefined || !bytesEqual(shown, object.bytes)))
+      this.fail("the checkpoint is not the note of its epoch")
+  }
+
+  /** A checkpoint of the same tree has every line that it had. */
+  #checkKept(signatures: readonly NoteSignature[]): void {
+    const lines = signatures.map(({ name, keyId }) => `${name} ${keyId}`)
+    this.replaced++
+    if (this.#lines.some((line) => !lines.includes(line))) this.fail(`the checkpoint of ${this.shown} lost a line`)
   }
 
   async #entries(size: bigint): Promise<Uint8Array[]> {
@@ -185,7 +214,10 @@ export class LogWorld {
       replace: async (key, bytes, etag, headers) => {
         const result = await objects.replace(key, bytes, etag, headers)
         if (result === "changed") return result
-        const { size } = parseCheckpoint(parseNote(bytes).text)
+        const { text, signatures } = parseNote(bytes)
+        const { size } = parseCheckpoint(text)
+        if (size === this.shown) this.#checkKept(signatures)
+        this.#lines = signatures.map(({ name, keyId }) => `${name} ${keyId}`)
         if (size < this.shown) this.fail(`the checkpoint went back from ${this.shown} to ${size}`)
         if (size > this.shown) this.shown = size
         return result

@@ -6,15 +6,17 @@ import { rotateProfile } from "@sealwright/core/admin/profile-rotation"
 import { createProfile, suspendProfile } from "@sealwright/core/admin/profiles"
 import { addRoot, retireRoot, rotateRoot } from "@sealwright/core/admin/roots"
 import { activateSuccessor, rotateIssuer } from "@sealwright/core/admin/rotation"
+import { setWitnesses } from "@sealwright/core/admin/witnesses"
 import { isServiceError } from "@sealwright/core/errors"
 import { acceptJob, cancelJob } from "@sealwright/core/jobs/accept"
 import { jobResults, readJob } from "@sealwright/core/jobs/read"
 import { SLOT_SEC } from "@sealwright/core/jobs/slot"
 import { workJobs } from "@sealwright/core/jobs/work"
 import { openJobs } from "@sealwright/core/ledger/jobs"
+import { readLogCommit, readLogHead } from "@sealwright/core/ledger/log"
 import { listOcspResponders } from "@sealwright/core/ledger/ocsp-responders"
 import { readTufDocuments } from "@sealwright/core/ledger/tuf-documents"
-import { sequence } from "@sealwright/core/log/flow"
+import { askWitnessesAgain, sequence } from "@sealwright/core/log/flow"
 import { LOG_KINDS, TUF_ROLES } from "@sealwright/core/model"
 import { makeOcspResponders } from "@sealwright/core/ocsp/responder"
 import type { Item } from "@sealwright/core/ports"
@@ -27,14 +29,15 @@ import { makeTimestampAuthority } from "@sealwright/core/timestamp/authority"
 import { propose, rotateTufKey, submitSignatures, waitingProposal } from "@sealwright/core/tuf/flow"
 import { registerKey } from "@sealwright/core/tuf/keys"
 import { readRoot, reviewRequest } from "@sealwright/core/tuf/rules"
-import { hexEncode } from "@sealwright/formats/bytes"
+import { bytesEqual, hexEncode } from "@sealwright/formats/bytes"
+import { parseNote } from "@sealwright/formats/signed-note"
 import { beforeAll, describe, expect, test } from "vitest"
 import { certifyOutside, outsideCrl } from "../support/authority.ts"
 import { cheapSigner } from "../support/fakes-crypto.ts"
 import { type Around, unavailable } from "../support/fakes-faults.ts"
 import { randomFrom } from "../support/fakes-schedule.ts"
 import { ADMIN, digestOf, NAMES, PIPELINE, PROFILE, signRequest } from "../support/service.ts"
-import { type Ports, preparedItems, World } from "./world.ts"
+import { type Ports, preparedItems, WITNESS, World } from "./world.ts"
 
 /** One act, written so that a new process can do it again from its start. */
 type Act = (ports: Ports, world: World) => Promise<void>
@@ -229,6 +232,26 @@ const ACTS: Readonly<Record<string, Act>> = {
     for (const kind of LOG_KINDS) await sequence(ports, kind)
     await signing({ ...signRequest(["pair"], { idempotencyKey: "pair" }), profile: "paired" })(ports, world)
     for (const kind of LOG_KINDS) await sequence(ports, kind)
+  },
+  "name witnesses, and log with what they cosign (R30)": async (ports, world) => {
+    await setWitnesses(ports, `witness w ${WITNESS.vkey} https://w.example/\nquorum w\n`, ADMIN, false)
+    for (const kind of LOG_KINDS) await sequence(ports, kind)
+    for (const kind of LOG_KINDS) {
+      const { epoch } = await readLogHead(world.table, kind)
+      const shown = (await readLogCommit(world.table, kind, epoch))?.shown?.bytes
+      const object = (await world.objects.get(`log/${kind}/checkpoint`, 65_536))?.bytes
+      if (shown === undefined || object === undefined || !bytesEqual(shown, object)) world.fail("another note is shown")
+    }
+  },
+  "have the standing checkpoints cosigned later (R30)": async (ports, world) => {
+    const late = { ...ports, cosign: async () => ({ signatures: [], seen: new Map(), failures: [] }) }
+    await setWitnesses(ports, `witness w ${WITNESS.vkey} https://w.example/\nquorum w\n`, ADMIN, false)
+    for (const kind of LOG_KINDS) await sequence(late, kind)
+    for (const kind of LOG_KINDS) {
+      await askWitnessesAgain(ports, kind)
+      const note = (await world.objects.get(`log/${kind}/checkpoint`, 65_536))?.bytes ?? new Uint8Array(0)
+      if (parseNote(note).signatures.length !== 2) world.fail("the standing checkpoint has no cosignature")
+    }
   },
   publish: async (ports) => {
     await publish(ports, true)

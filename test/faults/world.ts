@@ -13,12 +13,14 @@ import type { SignatureScheme } from "@sealwright/formats/algorithms"
 import { bytesEqual, hexDecode, hexEncode } from "@sealwright/formats/bytes"
 import { parseCheckpoint } from "@sealwright/formats/checkpoint"
 import { parseCrl } from "@sealwright/formats/crl"
-import { parseNote } from "@sealwright/formats/signed-note"
+import { NOTE_TYPE, parseNote } from "@sealwright/formats/signed-note"
 import { fsck } from "../../packages/cli/src/fsck/check.ts"
 import { checkSuccessor, type ListJson, readEdition, ruleName } from "../support/edition-check.ts"
 import { CHEAP_CRYPTO, type CryptoScheme } from "../support/fakes-crypto.ts"
 import { type Around, type FaultyPorts, withFaults } from "../support/fakes-faults.ts"
+import { NoteSigner } from "../support/log.ts"
 import { ADMIN, NAMES, PROFILE, signRequest } from "../support/service.ts"
+import { cosignAlways } from "../support/witness.ts"
 
 /** What a caller got, and what was promised to it. */
 interface Released {
@@ -43,6 +45,9 @@ interface TakenLease {
 export type Ports = ReturnType<World["portsOf"]>
 
 const START = new Date("2026-11-21T09:00:00Z")
+
+/** Asked where an act says so. */
+export const WITNESS = new NoteSigner("w.example", NOTE_TYPE.cosignature)
 
 const NO_TIMESTAMPS = { timestamp: () => Promise.reject(new Error("no timestamps here")) }
 
@@ -94,6 +99,7 @@ export class World {
       random: this.random,
       digest,
       run: this.#crypto.run,
+      cosign: cosignAlways([WITNESS], () => new Date(this.now)),
       makeEphemeralKey: (scheme: SignatureScheme) => this.#crypto.ephemeralKey(this.random, scheme),
       // No profile of these worlds wants timestamps: they write nothing that could fail.
       timestamper: NO_TIMESTAMPS,

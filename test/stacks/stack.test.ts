@@ -366,7 +366,8 @@ describe("functions", () => {
     const alarm = (name: string) =>
       ofType("AWS::CloudWatch::Alarm").find(({ properties }) => properties.MetricName === name)?.properties
     expect(alarm("OldestLogEntryAge")).toMatchObject({ Threshold: 300, TreatMissingData: "breaching" })
-    expect(alarm("LogRefused")).toMatchObject({ Threshold: 1, Statistic: "Sum" })
+    for (const name of ["LogRefused", "LogDisputed"])
+      expect(alarm(name)).toMatchObject({ Threshold: 1, Statistic: "Sum" })
   })
 
   test("logs are read by nobody through CloudFront unless the stack is deployed so (D9)", () => {
@@ -542,6 +543,7 @@ describe("policies for people and pipelines (D14)", () => {
       "POST/v1/tuf/rotation",
       "POST/v1/tuf/signatures",
       "POST/v1/tuf/withdrawal",
+      "PUT/v1/log/witnesses",
       "PUT/v1/outside-authorities/*",
       "PUT/v1/outside-crls",
       "PUT/v1/profiles/*/allowances",

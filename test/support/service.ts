@@ -5,6 +5,7 @@ import { createMemoryTable } from "@sealwright/adapters/memory-table"
 import { digest, randomBytes } from "@sealwright/adapters/platform"
 import { createIssuer, holdCeremony } from "@sealwright/core/admin/ceremony"
 import { createProfile, type ProfileSettings } from "@sealwright/core/admin/profiles"
+import type { Cosign } from "@sealwright/core/log/witness"
 import type {
   KeyMaker,
   MakeEphemeralKey,
@@ -58,6 +59,7 @@ export function createService(
     maker?: (maker: KeyMaker) => KeyMaker
     makeEphemeralKey?: (make: MakeEphemeralKey) => MakeEphemeralKey
     outsideTimestampers?: OutsideTimestampers
+    cosign?: Cosign
   } = {},
 ) {
   const memory = { table: createMemoryTable(), objects: createMemoryObjects(), keys: createMemoryKeys() }
@@ -85,6 +87,7 @@ export function createService(
       timestamp: async (query: Uint8Array) => (await authority(query)).response,
     },
     outsideTimestampers: wrap.outsideTimestampers ?? nobodyOutside,
+    cosign: wrap.cosign ?? nobodyOutside,
     requestCrl: async (epoch: number, issuerKeyId: string) => {
       await makeCrl({ table, objects, keys, digest }, epoch, issuerKeyId)
     },

@@ -1,5 +1,11 @@
-import { openWitnesses, postToWitness } from "@sealwright/adapters/witness"
-import { type CosignRequest, createWitnesses, type WitnessCode, withCosignatures } from "@sealwright/core/log/witness"
+import { createLookup, openWitnesses, postToWitness } from "@sealwright/adapters/witness"
+import {
+  AddressRefused,
+  type CosignRequest,
+  createWitnesses,
+  type WitnessCode,
+  withCosignatures,
+} from "@sealwright/core/log/witness"
 import { utf8, utf8Decode } from "@sealwright/formats/bytes"
 import { checkpointText } from "@sealwright/formats/checkpoint"
 import { encodeNote, NOTE_TYPE, parseNote } from "@sealwright/formats/signed-note"
@@ -51,7 +57,7 @@ afterEach(async () => {
 })
 
 const cosign = (request: Partial<CosignRequest> = {}) =>
-  openWitnesses(policy, () => new Date(), runSync).cosign({
+  openWitnesses(policy, () => new Date(), runSync, true).cosign({
     note: log.checkpoint(),
     known: new Map(),
     proveFrom: (size) => log.tiles.consistencyProof(size),
@@ -253,7 +259,24 @@ describe("a witness that misbehaves holds nothing up (R30)", () => {
     "ftp://127.0.0.1/",
     "file:///etc/passwd",
     "witness.example",
-  ])("the address %s is not asked", async (address) => {
+    "https://127.0.0.1/",
+    "https://169.254.169.254/latest/meta-data",
+    "https://0xa9fea9fe/",
+    "https://2852039166/",
+    "https://169.254.169.254./",
+    "https://[fd00:ec2::254]/",
+    "https://[::ffff:169.254.169.254]/",
+    "https://203.0.113.7/",
+    "http://169.254.169.254/",
+    "http://localhost.example/",
+  ])("the address %s is not asked", (address) => refusesToAsk(address, true))
+
+  test.each(["http://127.0.0.1:9001/2018-06-01/runtime", "http://localhost:8080/", "http://[::1]/"])(
+    "the address %s of the machine itself is not asked where the service is deployed",
+    (address) => refusesToAsk(address, false),
+  )
+
+  async function refusesToAsk(address: string, local: boolean) {
     const asked: string[] = []
     const witnesses = createWitnesses(
       {
@@ -264,6 +287,7 @@ describe("a witness that misbehaves holds nothing up (R30)", () => {
         deadline: () => AbortSignal.timeout(1_000),
         clock: () => new Date(),
         run: runSync,
+        local,
       },
       policyFor(address, "https://two.example/some/"),
     )
@@ -273,6 +297,21 @@ describe("a witness that misbehaves holds nothing up (R30)", () => {
       { code: "WITNESS_UNREACHABLE" },
     ])
     expect(asked).toEqual(["https://two.example/some/add-checkpoint"])
+  }
+
+  test("a name that leads to where no stranger lives is told so", async () => {
+    const witnesses = createWitnesses(
+      {
+        post: () => Promise.reject(new AddressRefused("w leads to 169.254.169.254")),
+        deadline: () => AbortSignal.timeout(1_000),
+        clock: () => new Date(),
+        run: runSync,
+        local: false,
+      },
+      policyFor("https://one.example/", "https://two.example/"),
+    )
+    const { failures } = await witnesses.cosign({ note: log.checkpoint(), known: new Map(), proveFrom: () => [] })
+    expect(failures.map(({ code }) => code)).toEqual(["WITNESS_ADDRESS_REFUSED", "WITNESS_ADDRESS_REFUSED"])
   })
 
   test("nobody listens", async () => {
@@ -307,6 +346,57 @@ describe("a witness that misbehaves holds nothing up (R30)", () => {
       else process.env.HTTP_PROXY = before
       delete process.env.NODE_USE_ENV_PROXY
     }
+  })
+})
+
+describe("addresses of a witness's name (R30)", () => {
+  /** @returns what net.connect gets for the name */
+  const found = (four: readonly string[] | undefined, six: readonly string[] | undefined, all = true) =>
+    new Promise((resolve, reject) => {
+      const answer = (addresses: readonly string[] | undefined) => async () => {
+        if (addresses === undefined) throw new Error("ENODATA")
+        return [...addresses]
+      }
+      const resolver = { resolve4: answer(four), resolve6: answer(six) } as unknown as Parameters<
+        typeof createLookup
+      >[0]
+      createLookup(resolver)("w.example", { all }, (error, address, family) =>
+        error === null ? resolve(all ? address : { address, family }) : reject(error),
+      )
+    })
+
+  test("IPv4 comes first, IPv6 where there is nothing else", async () => {
+    expect(await found(["203.0.113.7", "10.0.0.1"], ["2001:db8::1"])).toEqual([
+      { address: "203.0.113.7", family: 4 },
+      { address: "10.0.0.1", family: 4 },
+    ])
+    expect(await found(undefined, ["2001:db8::1"])).toEqual([{ address: "2001:db8::1", family: 6 }])
+    expect(await found(["203.0.113.7"], undefined, false)).toEqual({ address: "203.0.113.7", family: 4 })
+    await expect(found(undefined, undefined)).rejects.toThrow("ENODATA")
+    await expect(found([], [])).rejects.toThrow("no address")
+  })
+
+  test("strangers' names are not looked up on the threads of the system's own look-ups", async () => {
+    const asked = postToWitness("https://witness.invalid/x", utf8("x"), 100, AbortSignal.timeout(10_000))
+    await expect(asked).rejects.toMatchObject({ syscall: expect.stringMatching(/^query/) })
+  })
+
+  test.each([
+    ["127.0.0.1", 4],
+    ["127.8.8.8", 4],
+    ["0.0.0.0", 4],
+    ["169.254.169.254", 4],
+    ["169.254.170.2", 4],
+    ["::", 6],
+    ["::1", 6],
+    ["fe80::1", 6],
+    ["febf::1", 6],
+    ["fd00:ec2::254", 6],
+    ["::ffff:169.254.169.254", 6],
+    ["::ffff:7f00:1", 6],
+  ])("%s is refused, and so is whatever else the name has", async (address, family) => {
+    const lookup = family === 4 ? found(["203.0.113.7", address], undefined) : found([], ["2001:db8::1", address])
+    await expect(lookup).rejects.toBeInstanceOf(AddressRefused)
   })
 })
 

@@ -438,6 +438,12 @@ export const ERROR_CODES = {
     retry: false,
     remedy: "Give an http or https address, and the authority's self-signed root certificates in PEM.",
   },
+  LOG_WITNESSES_MALFORMED: {
+    kind: "caller",
+    retry: false,
+    remedy:
+      "Give `witness NAME VKEY https://ADDRESS` lines, groups and a quorum line (C2SP tlog-policy), at most 16 witnesses, and no log but this deployment's.",
+  },
   SIGNER_UNAVAILABLE: {
     kind: "backend",
     retry: true,

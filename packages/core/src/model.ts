@@ -26,6 +26,11 @@ export interface Deployment {
   readonly tuf: TufKeys
   /** undefined until a ceremony made them */
   readonly log?: TransparencyLogs | undefined
+  /**
+   * who cosigns the logs' checkpoints: lines `witness NAME VKEY URL`, `group` and `quorum` (C2SP tlog-policy) as `witnessText` writes them; undefined:
+   * nobody
+   */
+  readonly witnesses?: string | undefined
 }
 
 /** What is logged (D8): every signature, and whatever changes what signatures count. */

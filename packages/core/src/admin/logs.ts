@@ -52,14 +52,17 @@ export async function addLogs(
 ): Promise<Deployment> {
   let deployment = standing
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-    const { log } = deployment
+    const { log, witnesses } = deployment
     const host = request.logHost ?? log?.signatures.origin.slice(LABELS.signatures.length + 1) ?? logHostOf(request)
     if (log !== undefined && log.signatures.origin !== `${LABELS.signatures}.${host}`)
       throw new ServiceError("ALREADY_EXISTS", `the logs have the host of ${log.signatures.origin}`)
     const cosigned = request.logCosigner === true || log?.signatures.cosigner !== undefined
     if (log !== undefined && cosigned === (log.signatures.cosigner !== undefined)) return deployment
     const made = await makeLogs(ports, host, cosigned)
-    const trusting = (bundle: TrustBundle): TrustBundle => ({ ...bundle, log: bundleLogs(ports.digest, made) })
+    const trusting = (bundle: TrustBundle): TrustBundle => ({
+      ...bundle,
+      log: bundleLogs(ports.digest, made, witnesses),
+    })
     const targets = await bundleWrites(ports, trusting, wholeSeconds(ports.clock()), "ceremony, logs", actor)
     const result = await noteChangeNow(ports.table, [
       replaceDeployment({ ...deployment, log: made }),

@@ -2,6 +2,7 @@ import { base64Encode } from "@sealwright/formats/bytes"
 import { canonicalJson } from "@sealwright/formats/canonical-json"
 import type { JsonObject, JsonValue } from "@sealwright/formats/strict-json"
 import { formatTime } from "@sealwright/formats/time"
+import { withoutAddresses } from "../log/origin.ts"
 import type { Attribute, Item, Write } from "../ports.ts"
 import { Attributes } from "./attributes.ts"
 import { keys } from "./keys.ts"
@@ -71,7 +72,7 @@ function fromPut(item: Item): Event[] {
     case "issuers":
       return [{ kind: "issuer", ...pick("name", "generation", "issuerKeyId", "state", "external", "certificate") }]
     case "deployment":
-      return [{ kind: "roots", roots: rootsOf(item) }]
+      return [{ kind: "roots", roots: rootsOf(item), ...witnessesOf(item) }]
     case "tuf-root":
     case "tuf-targets":
       return [
@@ -80,6 +81,11 @@ function fromPut(item: Item): Event[] {
     default:
       return []
   }
+}
+
+/** Line by line: canonical JSON has line feeds as they are, and the leaves are to be JSON. */
+function witnessesOf({ witnesses }: Item): JsonObject {
+  return typeof witnesses === "string" ? { witnesses: withoutAddresses(witnesses).trimEnd().split("\n") } : {}
 }
 
 function rootsOf(item: Item): JsonValue[] {

@@ -42,6 +42,8 @@ export const keys = {
   inboxEvent: (id: string): Key => ({ pk: "inbox#events", sk: id }),
   /** where one log stands */
   logHead: (kind: LogKind): Key => ({ pk: "log", sk: kind }),
+  /** the sizes that the log's witnesses have seen */
+  logWitnessed: (kind: LogKind): Key => ({ pk: "log", sk: `witnessed#${kind}` }),
   logEpoch: (kind: LogKind, epoch: number): Key => ({ pk: `log-epochs#${kind}`, sk: padNumber(epoch) }),
   /** where the log has a signature; absent while it waits. A partition of its own, so that the sequencer can write no records */
   logged: (signature: string): Key => ({ pk: `logged#${signature}`, sk: "log" }),

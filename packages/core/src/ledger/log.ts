@@ -25,6 +25,15 @@ export interface LogCommit extends TreeState {
   readonly signatures: ReadonlyMap<string, Uint8Array>
   /** the signed checkpoint, once every signature is there */
   readonly note: Uint8Array | undefined
+  /** the checkpoint as readers get it, with cosignatures of witnesses; undefined until it was decided, or where there are no witnesses */
+  readonly shown: ShownNote | undefined
+}
+
+/** The signed checkpoint and what witnesses added to it. A later one of an epoch has all lines of those before it. */
+export interface ShownNote {
+  readonly bytes: Uint8Array
+  /** rises with each change, so that of two changes at once one fails */
+  readonly revision: number
 }
 
 /** An empty log; for the ceremony's transaction. @param root of the empty tree: SHA-256 of nothing */
@@ -91,6 +100,9 @@ export async function readLogCommit(table: Table, kind: LogKind, epoch: number):
     stagingDigest: attributes.text("stagingDigest"),
     signatures: new Map(signatures.keys().map((name) => [name, signatures.bytes(name)])),
     note: attributes.has("note") ? attributes.bytes("note") : undefined,
+    shown: attributes.has("shown")
+      ? { bytes: attributes.bytes("shown"), revision: attributes.number("shownRevision") }
+      : undefined,
   }
 }
 
@@ -127,6 +139,51 @@ export async function recordLogNote(table: Table, kind: LogKind, epoch: number, 
   const standing = (await requireLogCommit(table, kind, epoch)).note
   if (standing === undefined) throw new ServiceError("LOG_CONFLICT", `no checkpoint of epoch ${epoch} was stored`)
   return standing
+}
+
+/**
+ * Stores the checkpoint as readers get it, unless another one was stored since `standing` was read; answers the one that stands.
+ * @param standing undefined: none stood
+ */
+export async function recordShownNote(
+  table: Table,
+  kind: LogKind,
+  epoch: number,
+  standing: ShownNote | undefined,
+  bytes: Uint8Array,
+): Promise<Uint8Array> {
+  const revision = (standing?.revision ?? 0) + 1
+  await table.transact([
+    {
+      update: keys.logEpoch(kind, epoch),
+      set: { shown: bytes, shownRevision: revision },
+      if:
+        standing === undefined ? { exists: true, lacks: ["shown"] } : { equals: { shownRevision: standing.revision } },
+    },
+  ])
+  const { shown } = await requireLogCommit(table, kind, epoch)
+  if (shown === undefined) throw new ServiceError("LOG_CONFLICT", `no checkpoint of epoch ${epoch} was stored`)
+  return shown.bytes
+}
+
+/** The tree size that each witness, by its address, has cosigned last, as far as it is remembered: a wrong one costs a round trip, and a damaged memory is none. */
+export async function readWitnessed(table: Table, kind: LogKind): Promise<ReadonlyMap<string, bigint>> {
+  const sizes = (await table.get(keys.logWitnessed(kind)))?.sizes
+  const known = typeof sizes === "object" && !Array.isArray(sizes) ? Object.entries(sizes) : []
+  return new Map(known.flatMap(([address, size]) => (isTreeSize(size) ? [[address, BigInt(size)]] : [])))
+}
+
+function isTreeSize(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0
+}
+
+export async function rememberWitnessed(
+  table: Table,
+  kind: LogKind,
+  sizes: ReadonlyMap<string, bigint>,
+): Promise<void> {
+  const byAddress = Object.fromEntries([...sizes].map(([address, size]) => [address, Number(size)]))
+  await table.transact([{ update: keys.logWitnessed(kind), set: { sizes: byAddress } }])
 }
 
 export function logPublished(kind: LogKind, epoch: number): Write {

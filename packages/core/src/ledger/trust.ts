@@ -30,6 +30,7 @@ export function deploymentItem(deployment: Deployment): Item {
     ...(deployment.extraRoots.length > 0 && { extraRoots: deployment.extraRoots.map(issuerAttributes) }),
     version: deployment.version,
     ...(deployment.log && { log: logAttributes(deployment.log) }),
+    ...(deployment.witnesses !== undefined && { witnesses: deployment.witnesses }),
     ...tufAttributes(deployment.tuf),
   }
 }
@@ -78,6 +79,7 @@ export async function findDeployment(table: Table): Promise<Deployment | undefin
     extraRoots: attributes.has("extraRoots") ? attributes.maps("extraRoots").map(issuerFrom) : [],
     version: attributes.number("version"),
     log: attributes.has("log") ? logsFrom(attributes.map("log")) : undefined,
+    witnesses: attributes.optionalText("witnesses"),
     tuf: tufFrom(attributes),
   }
 }

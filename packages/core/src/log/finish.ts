@@ -7,6 +7,7 @@ import { type LogCommit, loggedWrite, logPublished, requireLogCommit } from "../
 import type { Write } from "../ports.ts"
 import { type Batch, decodeBatch, entriesMatch, MAX_STAGED_BYTES, treeOf } from "./batch.ts"
 import { checkpointPath, openCheckpoint, readCheckpoint, signCheckpoint } from "./checkpoint.ts"
+import { cosignCheckpoint } from "./cosign.ts"
 import { createSame, forEach, LOG_HEADERS } from "./objects.ts"
 import { logPath, logSigners } from "./origin.ts"
 import type { Log, SequencePorts } from "./ports.ts"
@@ -16,8 +17,8 @@ const ENTRIES_PER_TRANSACTION = 50
 const MOVE_ATTEMPTS = 4
 
 /**
- * Brings a decided epoch to every reader. Anyone may run it, again and at the same time: tiles are immutable, signatures are stored once, the checkpoint
- * only moves to a larger tree, and each entry's place is the same whoever writes it.
+ * Brings a decided epoch to every reader. Anyone may run it, again and at the same time: tiles are immutable, signatures are stored once, of two rounds
+ * of witnesses the first that was stored counts, the checkpoint only moves to a larger tree, and each entry's place is the same whoever writes it.
  * @returns how many entries the epoch has
  * @throws ServiceError LOG_FORKED, LOG_BEHIND when the staged batch is gone, LOG_UNVERIFIED, CONTENTION, SIGNER_UNAVAILABLE, STORE_UNAVAILABLE
  */
@@ -30,7 +31,7 @@ export async function finishEpoch(ports: SequencePorts, log: Log, epoch: number)
   )
   const note = await signCheckpoint(ports, log, commit)
   await verifyAsStranger(ports, log, commit, batch, note)
-  await moveCheckpoint(ports, log, commit, note)
+  await moveCheckpoint(ports, log, commit, await cosignCheckpoint(ports, log, commit, note))
   await settleEntries(ports, log, commit, batch)
   await ports.table.transact([logPublished(kind, epoch)])
   return batch.entries.length

@@ -17,10 +17,11 @@ import { readDeployment } from "../ledger/trust.ts"
 import type { LogKind } from "../model.ts"
 import { type Edge, encodeBatch, makeBatch, stagingKey } from "./batch.ts"
 import { readCheckpoint } from "./checkpoint.ts"
+import { cosignStanding } from "./cosign.ts"
 import { finishEpoch } from "./finish.ts"
 import { ROUND_LIMITS, type RoundLimits, readWaiting, type WaitingEntry } from "./inbox.ts"
 import { createSame, LOG_HEADERS } from "./objects.ts"
-import { logPath, originOf } from "./origin.ts"
+import { logLines, logPath, originOf } from "./origin.ts"
 import type { Log, SequencePorts } from "./ports.ts"
 import { checkNotAhead, checkNotBehind } from "./rules.ts"
 
@@ -39,8 +40,9 @@ export interface SequenceOutcome {
 /**
  * Takes what waits into a log (D5). Order: finish what a crash left; check the head against the published checkpoint; read what waits; rebuild the right
  * edge and check it against the head's root; stage the batch; decide it by compare-and-swap; then, as `finishEpoch`, write tiles, sign the decided head,
- * store the signature where the first wins, read back and verify as a stranger would, move the checkpoint, write down where each entry stands. Anyone
- * may crash anywhere, and any number may run at once: no key signs a head that was not decided, and one epoch has one content.
+ * store the signature where the first wins, read back and verify as a stranger would, have witnesses cosign within a second or go without (the first
+ * round that is stored wins), move the checkpoint, write down where each entry stands. Anyone may crash anywhere, and any number may run at once: no key
+ * signs a head that was not decided, and one epoch has one content.
  * @returns after one round; more may wait
  * @throws ServiceError LOG_NOT_SET_UP, LOG_AHEAD, LOG_BEHIND, LOG_FORKED, LOG_CONFLICT (another one was first), LOG_UNVERIFIED, SIGNER_UNAVAILABLE,
  * STORE_UNAVAILABLE
@@ -50,7 +52,7 @@ export async function sequence(
   kind: LogKind,
   limits: RoundLimits = ROUND_LIMITS,
 ): Promise<SequenceOutcome> {
-  const log: Log = { kind, origin: originOf(await readDeployment(ports.table), kind) }
+  const log = await openLog(ports, kind)
   const shown = await readCheckpoint(ports, log)
   let head = await readLogHead(ports.table, kind)
   if (shown !== undefined && shown.size > head.size) await ports.table.transact([noteBehind(kind, Number(shown.size))])
@@ -68,6 +70,29 @@ export async function sequence(
   const { epoch, size } = await decide(ports, log, head, waiting.entries)
   logged += await finishEpoch(ports, log, epoch)
   return { epoch, size, logged, oldest, unreadable }
+}
+
+/** @throws ServiceError LOG_NOT_SET_UP */
+async function openLog({ table, digest }: SequencePorts, kind: LogKind): Promise<Log> {
+  const deployment = await readDeployment(table)
+  const { log, witnesses } = deployment
+  return {
+    kind,
+    origin: originOf(deployment, kind),
+    witnesses: log && witnesses && `${logLines(digest, log)}${witnesses}`,
+  }
+}
+
+/**
+ * Asks the witnesses of the standing checkpoint again where too few have cosigned it (see `cosignStanding`).
+ * @throws ServiceError as `sequence`
+ */
+export async function askWitnessesAgain(ports: SequencePorts, kind: LogKind): Promise<void> {
+  const log = await openLog(ports, kind)
+  if (log.witnesses === undefined) return
+  const shown = await readCheckpoint(ports, log)
+  const { epoch, state } = await readLogHead(ports.table, kind)
+  if (shown !== undefined && state === "published") await cosignStanding(ports, log, shown, epoch)
 }
 
 /** Stages what the next epoch adds, and decides it. @throws ServiceError LOG_CONFLICT */

@@ -36,12 +36,23 @@ function noteKey(digest: Digest, name: string, type: number, publicKey: Uint8Arr
   return { name, keyId, type, publicKey }
 }
 
-/** What deployers accept (C2SP tlog-policy): both logs, no witness. */
-export function logPolicyText(digest: Digest, logs: TransparencyLogs): string {
-  const lines = Object.values(logs).flatMap((origin) =>
-    logSigners(digest, origin).map(({ note }) => `log ${encodeVkey(note)}\n`),
-  )
-  return `${lines.join("")}quorum none\n`
+/**
+ * What deployers accept (C2SP tlog-policy): both logs, and the witnesses without their addresses, which nobody needs who verifies.
+ * @param witnesses as the deployment has them
+ */
+export function logPolicyText(digest: Digest, logs: TransparencyLogs, witnesses: string | undefined): string {
+  return `${logLines(digest, logs)}${witnesses === undefined ? "quorum none\n" : withoutAddresses(witnesses)}`
+}
+
+/** The `log` lines of a policy. */
+export function logLines(digest: Digest, logs: TransparencyLogs): string {
+  const keys = Object.values(logs).flatMap((origin) => logSigners(digest, origin))
+  return keys.map(({ note }) => `log ${encodeVkey(note)}\n`).join("")
+}
+
+/** @param witnesses lines as a deployment has them */
+export function withoutAddresses(witnesses: string): string {
+  return witnesses.replace(/^(witness [^ ]+ [^ ]+) .*$/gm, "$1")
 }
 
 /** @throws ServiceError LOG_NOT_SET_UP */

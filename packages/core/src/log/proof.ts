@@ -33,7 +33,8 @@ export async function proofsAt(
   { envelopes }: Pick<SignatureRecord, "envelopes">,
   logged: LoggedSignature,
 ): Promise<readonly EnvelopeProof[]> {
-  const { note } = await requireLogCommit(table, "signatures", logged.epoch)
+  const commit = await requireLogCommit(table, "signatures", logged.epoch)
+  const note = commit.shown?.bytes ?? commit.note
   if (note === undefined) throw new ServiceError("LOG_FORKED", `epoch ${logged.epoch} has no checkpoint`)
   return envelopes.map(({ format }, i) => {
     const index = logged.index + BigInt(i)

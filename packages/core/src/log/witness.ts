@@ -2,6 +2,7 @@
  * Asking witnesses to cosign a log's checkpoint (C2SP tlog-witness). It fails open: whatever a witness does, the log goes on, and its verifiers say
  * whether enough have signed. Witnesses are strangers: of what they answer only cosignatures count that verify.
  */
+import { utf8 } from "@sealwright/formats/bytes"
 import { parseCheckpoint, type TreeHead } from "@sealwright/formats/checkpoint"
 import { FormatError } from "@sealwright/formats/errors"
 import {
@@ -11,7 +12,7 @@ import {
   type NoteSignature,
   parseNote,
 } from "@sealwright/formats/signed-note"
-import type { LogPolicy } from "@sealwright/formats/tlog-policy"
+import { type LogPolicy, parseLogPolicy } from "@sealwright/formats/tlog-policy"
 import {
   ADD_CHECKPOINT,
   encodeAddCheckpoint,
@@ -29,7 +30,7 @@ export const WITNESS_DEADLINE_MS = 1_000
 
 /** Why a witness did not cosign. Stable: they stand in logs and alarms. */
 export const WITNESS_CODES = {
-  WITNESS_ADDRESS_REFUSED: "its address is neither https nor http to this machine itself",
+  WITNESS_ADDRESS_REFUSED: "its address is not https to a host's name, or the name leads to this machine or its link",
   WITNESS_UNREACHABLE: "it can't be reached, or broke off",
   WITNESS_LATE: "it did not answer in time",
   WITNESS_LOG_UNKNOWN: "it does not know the log (404)",
@@ -63,7 +64,8 @@ export interface WitnessAnswer {
 /**
  * One POST to a stranger. Follows no redirection, asks no proxy.
  * @returns any status
- * @throws AnswerTooLong beyond `maxBytes`; any error when no whole answer arrived, or `signal` ended it
+ * @throws AnswerTooLong beyond `maxBytes`; AddressRefused where its name leads to this machine itself, to its link or to a metadata service; any error
+ * when no whole answer arrived, or `signal` ended it
  */
 export type PostToWitness = (
   url: string,
@@ -73,6 +75,7 @@ export type PostToWitness = (
 ) => Promise<WitnessAnswer>
 
 export class AnswerTooLong extends Error {}
+export class AddressRefused extends Error {}
 
 export interface WitnessPorts {
   readonly post: PostToWitness
@@ -80,6 +83,8 @@ export interface WitnessPorts {
   readonly deadline: () => AbortSignal
   readonly clock: Clock
   readonly run: RunStep
+  /** a run on one machine, where witnesses may be this machine itself over plain http */
+  readonly local: boolean
 }
 
 export interface CosignRequest {
@@ -150,10 +155,28 @@ export function createWitnesses(ports: WitnessPorts, policy: LogPolicy): Witness
   }
 }
 
+/**
+ * Has a checkpoint cosigned by the witnesses of a policy.
+ * @param policy C2SP tlog-policy with the log's own lines; one that can't be read is a failure POLICY_UNUSABLE
+ */
+export type Cosign = (policy: string, request: CosignRequest) => Promise<Cosigned>
+
+/** As `Witnesses.cosign` it never throws. */
+export function createCosign(ports: WitnessPorts): Cosign {
+  return async (text, request) => {
+    try {
+      return await createWitnesses(ports, parseLogPolicy(utf8(text))).cosign(request)
+    } catch (error) {
+      return { signatures: [], seen: request.known, failures: [failureOf("", error, "POLICY_UNUSABLE")] }
+    }
+  }
+}
+
 async function ask(address: string, round: Round): Promise<void> {
   const { seen, head, failures } = round
   try {
-    const url = submissionUrl(address)
+    const url = submissionUrl(address, round.ports.local)
+    if (url === undefined) throw new Failure("WITNESS_ADDRESS_REFUSED")
     let old = seen.get(address) ?? 0n
     let answer = await submit(url, old, round)
     if (answer.status === 409) {
@@ -173,13 +196,19 @@ async function ask(address: string, round: Round): Promise<void> {
   }
 }
 
-/** @throws Failure WITNESS_ADDRESS_REFUSED */
-function submissionUrl(address: string): string {
+/**
+ * An IP address can't be asked, so whom a name leads to is looked at in one place only, as it is resolved.
+ * @param local http to this machine itself will do
+ * @returns undefined for an address that is never asked: other than https to a host's name, and more than host, port and path
+ */
+export function submissionUrl(address: string, local: boolean): string | undefined {
   const url = URL.parse(address)
-  const loopback = url !== null && ["127.0.0.1", "[::1]", "localhost"].includes(url.hostname)
-  const plain = url?.username === "" && url.password === "" && url.search === "" && url.hash === ""
-  if (url === null || !plain || !(url.protocol === "https:" || (url.protocol === "http:" && loopback)))
-    throw new Failure("WITNESS_ADDRESS_REFUSED")
+  if (url === null || url.username !== "" || url.password !== "" || url.search !== "" || url.hash !== "")
+    return undefined
+  const { protocol, hostname } = url
+  const loopback = protocol === "http:" && ["127.0.0.1", "[::1]", "localhost"].includes(hostname)
+  const named = protocol === "https:" && !/^\[|^[0-9.]+$/.test(hostname)
+  if (!(named || (local && loopback))) return undefined
   return `${url.href.replace(/\/$/, "")}/${ADD_CHECKPOINT}`
 }
 
@@ -250,6 +279,7 @@ function take(body: Uint8Array, { ports, text, trusted, signatures }: Round): vo
 function failureOf(witness: string, error: unknown, otherwise: WitnessCode): WitnessFailure {
   const detail = error instanceof Error ? error.message : ""
   if (error instanceof Failure) return { witness, code: error.code, detail }
+  if (error instanceof AddressRefused) return { witness, code: "WITNESS_ADDRESS_REFUSED", detail }
   if (witness !== "" && (error instanceof FormatError || error instanceof AnswerTooLong))
     return { witness, code: "WITNESS_ANSWER_INVALID", detail }
   return { witness, code: otherwise, detail }

@@ -131,7 +131,7 @@ export function planRegistry(snapshot: Snapshot): Registry {
 }
 
 export function trustBundleOf(digest: Digest, deployment: Deployment): TrustBundle {
-  const { log } = deployment
+  const { log, witnesses } = deployment
   return {
     organisation: deployment.organisation,
     identityHost: deployment.identityHost,
@@ -139,10 +139,11 @@ export function trustBundleOf(digest: Digest, deployment: Deployment): TrustBund
     tufUrl: deployment.tufUrl,
     roots: [deployment.root.certificate],
     externalRoots: [],
-    ...(log && { log: bundleLogs(digest, log) }),
+    ...(log && { log: bundleLogs(digest, log, witnesses) }),
   }
 }
 
-export function bundleLogs(digest: Digest, log: TransparencyLogs): BundleLogs {
-  return { signatures: log.signatures.origin, events: log.events.origin, policy: logPolicyText(digest, log) }
+export function bundleLogs(digest: Digest, log: TransparencyLogs, witnesses: string | undefined): BundleLogs {
+  const policy = logPolicyText(digest, log, witnesses)
+  return { signatures: log.signatures.origin, events: log.events.origin, policy }
 }
