@@ -1,12 +1,12 @@
 import { hash } from "node:crypto"
-import { readFileSync, writeFileSync } from "node:fs"
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { leavesOfRecord } from "@sealwright/core/log/entry"
 import { base64Decode, bytesEqual, utf8 } from "@sealwright/formats/bytes"
 import { checkpointSignature, parseCheckpoint } from "@sealwright/formats/checkpoint"
 import { inclusionRoot, leafInput } from "@sealwright/formats/merkle"
-import { parseNote } from "@sealwright/formats/signed-note"
+import { NOTE_TYPE, parseNote } from "@sealwright/formats/signed-note"
 import { parseLogPolicy } from "@sealwright/formats/tlog-policy"
 import { parseLogProof } from "@sealwright/formats/tlog-proof"
 import { runSync } from "@sealwright/verifier/node-crypto"
@@ -14,6 +14,8 @@ import { verifySignature } from "@sealwright/verifier/requests"
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest"
 import { functionRole } from "../../localstack/people.ts"
 import { type LocalService, startService } from "../../localstack/service.ts"
+import { NoteSigner } from "../support/log.ts"
+import { FakeWitness } from "../support/witness.ts"
 import {
   callApi,
   environmentOf,
@@ -69,7 +71,16 @@ describe("the transparency log on one machine (R30)", () => {
     }
     const names = ["--country", "US", "--state", "Washington", "--organisation", "Wabbit Networks"]
     const hosts = ["--identity-host", "trust.wabbit-networks.io", "--crl-host", "127.0.0.1:8481"]
-    await run("ceremony", ...names, ...hosts, "--tuf-url", `${service.trustUrl}/tuf`, "--log-cosigner")
+    await run(
+      "ceremony",
+      ...names,
+      ...hosts,
+      "--tuf-url",
+      `${service.trustUrl}/tuf`,
+      "--log-cosigner",
+      "--root-out",
+      "tuf-root.json",
+    )
     await run("issuer", "create", "ci")
     const pipeline = "arn:aws:iam::000000000000:role/pipeline"
     await run("profile", "create", "release", "--issuer", "ci", "--principal", pipeline, "--repository", REPOSITORY)
@@ -142,6 +153,63 @@ describe("the transparency log on one machine (R30)", () => {
     }
     const unknown = await callApi(service.apiUrl, pipeline, "GET", `${path}/01KAJ3XV5M0000000000000000/proof`)
     expect([unknown.status, unknown.json.code]).toEqual([404, "SIGNATURE_UNKNOWN"])
+  })
+
+  test("witnesses that are named cosign the next checkpoint; deployers demand and see them (R28, R30)", {
+    timeout: 120_000,
+  }, async () => {
+    const signer = new NoteSigner("w1.example", NOTE_TYPE.cosignature)
+    const witness = new FakeWitness(signer)
+    const address = await witness.listen()
+    const [admin, pipeline, auditor] = ["admin", "pipeline", "auditor"].map((role) => environmentOf(service, role))
+    const run = async (env: Record<string, string> | undefined, ...args: readonly string[]) => {
+      const outcome = await runCli(folder.path, env ?? {}, args)
+      expect(outcome.status, outcome.stderr).toBe(0)
+      return outcome
+    }
+    try {
+      const { policy } = (await run(auditor, "log", "status", "--json")).json
+      for (const { key } of parseLogPolicy(utf8(policy)).logs)
+        if (!witness.logs.has(key.name)) witness.logs.set(key.name, key.publicKey)
+      writeFileSync(join(folder.path, "witnesses.policy"), `witness one ${signer.vkey} ${address}\nquorum one\n`)
+      const refused = await runCli(folder.path, pipeline ?? {}, ["log", "witnesses", "witnesses.policy"])
+      expect(refused.status).toBe(4)
+      await run(admin, "log", "witnesses", "witnesses.policy")
+      await run(admin, "log", "witnesses", "witnesses.policy")
+      writeFileSync(join(folder.path, "second.bin"), "another tool")
+      const signing = ["--profile", "release", "--reference", `${REPOSITORY}:v2`, "--wait", "logged"]
+      await run(pipeline, "sign", "second.bin", ...signing)
+      const status = await run(auditor, "log", "status")
+      expect(status.stdout).toMatch(/sig\.trust\S+ .* 1 of 1\n/)
+      expect(status.stdout).toMatch(/one +http:\/\/127\.0\.0\.1:\d+\/prefix +[1-9]/)
+      await run(admin, "publish")
+      await run(auditor, "export", "bundle", "--root", "tuf-root.json")
+      const trusting = ["--bundle", "bundle", "--root", "tuf-root.json", "--json"]
+      const trustPolicy = {
+        trustStore: [{ trustedRoots: [{ root: `${service.trustUrl}/tuf` }] }],
+        trustedIdentities: ["release@trust.wabbit-networks.io"],
+        requireLog: true,
+      }
+      writeFileSync(join(folder.path, "policy.json"), JSON.stringify({ trustPolicy }))
+      const verify = (file: string, tag: string) =>
+        runCli(folder.path, {}, [
+          ...["verify", file, "--reference", `${REPOSITORY}:${tag}`, "--policy", "policy.json"],
+          ...["--proof", `${file}.jws.sig.tlog-proof`, ...trusting],
+        ])
+      const accepted = await verify("second.bin", "v2")
+      expect([accepted.status, accepted.json.code], accepted.stdout).toEqual([0, "ACCEPTED"])
+      const before = await verify("tool.bin", "v1")
+      expect([before.status, before.json.code], before.stdout).toEqual([3, "LOG_WITNESSES_MISSING"])
+      const proof = new Uint8Array(readFileSync(join(folder.path, "second.bin.jws.sig.tlog-proof")))
+      mkdirSync(join(folder.path, "bundle/log/signatures"), { recursive: true })
+      writeFileSync(join(folder.path, "bundle/log/signatures/checkpoint"), parseLogProof(proof).checkpoint)
+      const checked = await run({}, "log", "check", "--log", "signatures", ...trusting)
+      expect(checked.json.logs).toMatchObject([
+        { witnesses: [{ name: "one", time: expect.stringMatching(/Z$/) }], witnessedAt: expect.stringMatching(/Z$/) },
+      ])
+    } finally {
+      await witness.close()
+    }
   })
 
   test("nobody reads the log's objects without asking the API, and the state is sound", {

@@ -150,6 +150,10 @@ const COMMANDS: { readonly [name: string]: { readonly summary: string; readonly 
     summary: "show the transparency logs and what waits for them",
     load: async () => (await import("./commands/log-service.ts")).logStatus,
   },
+  "log witnesses": {
+    summary: "say who cosigns the logs' checkpoints",
+    load: async () => (await import("./commands/log-service.ts")).logWitnesses,
+  },
   list: { summary: "list signatures", load: async () => (await import("./commands/signatures.ts")).list },
   show: { summary: "show one signature", load: async () => (await import("./commands/signatures.ts")).show },
   audit: { summary: "list who did what on a day", load: async () => (await import("./commands/signatures.ts")).audit },

@@ -1,9 +1,9 @@
-import { utf8 } from "@sealwright/formats/bytes"
-import { integer, object, openObject, string } from "@sealwright/formats/shape"
+import { utf8, utf8Decode } from "@sealwright/formats/bytes"
+import { array, boolean, integer, object, openObject, string } from "@sealwright/formats/shape"
 import { type Command, SERVICE_OPTIONS } from "../arguments.ts"
 import { openClient } from "../client.ts"
 import { EXIT, usage } from "../exit.ts"
-import { writeFileWhole } from "../files.ts"
+import { readFileLimited, writeFileWhole } from "../files.ts"
 import { logProofs, proofPaths } from "../log-proofs.ts"
 import { print, table } from "../output.ts"
 
@@ -46,12 +46,36 @@ const statusShape = openObject(
     state: string(20),
     waiting: integer(0),
   },
-  { oldestWaiting: string(30) },
+  { oldestWaiting: string(30), cosignedBy: array(string(1000), 64), quorumMet: boolean },
 )
+const witnessShape = openObject({
+  name: string(1000),
+  url: string(512),
+  seen: openObject({ signatures: string(16), events: string(16) }),
+})
 const answerShape = openObject({
   logs: object({ signatures: statusShape, events: statusShape }),
   policy: string(262_144),
+  witnesses: array(witnessShape, 64),
 })
+
+function linesOf({ logs, witnesses }: ReturnType<typeof answerShape>): string[] {
+  const state = ({ quorumMet, cosignedBy = [] }: (typeof logs)["signatures"]) =>
+    quorumMet === undefined ? "-" : `${cosignedBy.length} of ${witnesses.length}${quorumMet ? "" : ", no quorum"}`
+  const rows = Object.entries(logs).map(([kind, one]) => [
+    kind,
+    one.origin,
+    one.size,
+    String(one.waiting),
+    one.oldestWaiting ?? "-",
+    state(one),
+  ])
+  const seen = witnesses.map(({ name, url, seen: { signatures, events } }) => [name, url, signatures, events])
+  return [
+    ...table([["LOG", "ORIGIN", "LEAVES", "WAITING", "SINCE", "COSIGNED"], ...rows]),
+    ...(seen.length === 0 ? [] : ["", ...table([["WITNESS", "ADDRESS", "SIGNATURES", "EVENTS"], ...seen])]),
+  ]
+}
 
 export const logStatus: Command = {
   name: "log status",
@@ -59,25 +83,42 @@ export const logStatus: Command = {
   help: `
 Usage: sealwright log status
 
-With --json the answer has the logs' policy too (C2SP tlog-policy), as the trust bundle has it.
+COSIGNED: how many witnesses have cosigned the newest checkpoint. With --json the answer has the logs' policy too (C2SP tlog-policy), as the trust bundle has it.
 `,
   options: SERVICE_OPTIONS,
   positionals: { min: 0, max: 0 },
   run: async (args) => {
     const answer = await openClient(args).get("/v1/log")
-    const { logs } = answerShape(answer, "answer")
-    print(args.flag("json"), answer, () =>
-      table([
-        ["LOG", "ORIGIN", "LEAVES", "WAITING", "SINCE"],
-        ...Object.entries(logs).map(([kind, one]) => [
-          kind,
-          one.origin,
-          one.size,
-          String(one.waiting),
-          one.oldestWaiting ?? "-",
-        ]),
-      ]),
-    )
+    const status = answerShape(answer, "answer")
+    print(args.flag("json"), answer, () => linesOf(status))
+    return EXIT.done
+  },
+}
+
+export const logWitnesses: Command = {
+  name: "log witnesses",
+  summary: "say who cosigns the logs' checkpoints",
+  help: `
+Usage: sealwright log witnesses FILE
+       sealwright log witnesses --none
+
+FILE has lines \`witness NAME VKEY https://ADDRESS\`, \`group NAME all|any|K MEMBER...\` and one \`quorum NAME|none\` (C2SP tlog-policy). Each witness is
+asked for every checkpoint from now on, for a second in all; keys, groups and quorum join the trust bundle by new TUF targets, addresses do not. A quorum
+tells deployers what to demand: proofs from before it stay without, so begin with \`quorum none\` and watch \`log status\`. Safe to repeat.
+--none asks nobody any more.
+
+Example:
+  sealwright log witnesses witnesses.policy
+`,
+  options: { ...SERVICE_OPTIONS, none: { type: "boolean" } },
+  positionals: { min: 0, max: 1 },
+  run: async (args) => {
+    const [file] = args.positionals
+    if ((file === undefined) === !args.flag("none")) throw usage("give a FILE or --none")
+    const policy = file === undefined ? "" : utf8Decode(readFileLimited(file, 65_536))
+    const answer = await openClient(args).send("PUT", "/v1/log/witnesses", { policy })
+    const status = answerShape(answer, "answer")
+    print(args.flag("json"), answer, () => linesOf(status))
     return EXIT.done
   },
 }
