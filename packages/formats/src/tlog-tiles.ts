@@ -15,6 +15,8 @@ import {
 /** Hashes of a full tile, and entries of a full bundle. */
 export const TILE_WIDTH = 256
 const TILE_HEIGHT = 8n
+/** Above it no tree of 2^63 leaves has a hash. */
+const MAX_LEVEL = 7
 export const MAX_TILE_BYTES = TILE_WIDTH * TREE_HASH_BYTES
 /** An entry's length has two bytes. */
 export const MAX_ENTRY_BYTES = 65_535
@@ -65,6 +67,59 @@ export function tileOf(level: number, index: bigint, size: bigint): Tile | undef
   const hashes = (size >> (TILE_HEIGHT * BigInt(level))) - (index << TILE_HEIGHT)
   if (hashes <= 0n) return undefined
   return { level, index, width: hashes < 256n ? Number(hashes) : TILE_WIDTH }
+}
+
+/** Every tile of hashes that a tree of this size has, the highest level first. */
+export function* allTiles(size: bigint): Generator<Tile> {
+  let level = 0
+  while (size >> (TILE_HEIGHT * BigInt(level + 1)) > 0n) level++
+  for (; level >= 0; level--)
+    for (let index = 0n; ; index++) {
+      const tile = tileOf(level, index, size)
+      if (tile === undefined) break
+      yield tile
+    }
+}
+
+/**
+ * The tiles on the way from the last leaf of a smaller tree to the top, in a tree of `size`, the highest level first. Those of some sizes, and of `size`
+ * itself, are what consistency between any two of them is proven from.
+ * @throws RangeError unless 0 <= `leaves` <= `size`
+ */
+export function pathTiles(leaves: bigint, size: bigint): Tile[] {
+  if (leaves < 0n || leaves > size) throw new RangeError("a tree that is larger than the one around it")
+  if (leaves === 0n) return []
+  const tiles: Tile[] = []
+  for (let level = 0, index = leaves - 1n; size >> (TILE_HEIGHT * BigInt(level)) > 0n; level++) {
+    index >>= TILE_HEIGHT
+    const tile = tileOf(level, index, size)
+    if (tile !== undefined) tiles.unshift(tile)
+  }
+  return tiles
+}
+
+/** A file of a log by its path below the log's prefix. */
+export type LogFile =
+  | { readonly kind: "checkpoint" }
+  | { readonly kind: "tile"; readonly tile: Tile }
+  | { readonly kind: "entries"; readonly tile: Pick<Tile, "index" | "width"> }
+
+const TILE_PATH = /^tile\/(entries|[0-9]{1,2})\/((?:x[0-9]{3}\/){0,6}[0-9]{3})(?:\.p\/([0-9]{1,3}))?$/
+
+/** @returns undefined for every path that a log of tiles does not have, other spellings of one that it has among them */
+export function parseLogPath(path: string): LogFile | undefined {
+  if (path === "checkpoint") return { kind: "checkpoint" }
+  const [, level, index, width] = TILE_PATH.exec(path) ?? []
+  if (level === undefined || index === undefined || width === "256") return undefined
+  const tile = {
+    level: level === "entries" ? 0 : Number(level),
+    index: BigInt(index.replace(/[x/]/g, "")),
+    width: Number(width ?? TILE_WIDTH),
+  }
+  if (tile.width < 1 || tile.width > TILE_WIDTH || tile.level > MAX_LEVEL) return undefined
+  const file: LogFile =
+    level === "entries" ? { kind: "entries", tile: { index: tile.index, width: tile.width } } : { kind: "tile", tile }
+  return (file.kind === "entries" ? entriesPath(file.tile) : tilePath(tile)) === path ? file : undefined
 }
 
 /**
@@ -240,7 +295,8 @@ export function growTree(
   }
 }
 
-function fullTileRoot(hashes: readonly Uint8Array[], sha256: Sha256): Uint8Array {
+/** The hash that stands above a full tile. */
+export function fullTileRoot(hashes: readonly Uint8Array[], sha256: Sha256): Uint8Array {
   let row = hashes
   while (row.length > 1)
     row = Array.from({ length: row.length / 2 }, (_, i) =>
