@@ -51,6 +51,7 @@ export const ROUTES: readonly ApiRoute[] = [
     "/v1/signatures/{id}",
     "/v1/signatures/{id}/proof",
     "/v1/log",
+    "/v1/log/{log}/{path+}",
     "/v1/audit",
     "/v1/revocations",
     "/v1/revocations/{id}",

@@ -26,6 +26,7 @@ import {
   readProfile,
 } from "@sealwright/core/ledger/trust"
 import { tufDocuments } from "@sealwright/core/ledger/tuf-documents"
+import { logPath } from "@sealwright/core/log/origin"
 import { readProofs } from "@sealwright/core/log/proof"
 import { readLogsStatus } from "@sealwright/core/log/status"
 import type { Issuer, PendingIssuer, SignatureRecord } from "@sealwright/core/model"
@@ -34,8 +35,11 @@ import { readStatus } from "@sealwright/core/publish/status"
 import { readReconciliation } from "@sealwright/core/reconcile/acknowledge"
 import { recordForeign } from "@sealwright/core/records/foreign"
 import { readTuf } from "@sealwright/core/tuf/status"
+import { base64Encode } from "@sealwright/formats/bytes"
 import { parseDigest } from "@sealwright/formats/oci"
+import { MAX_NOTE_BYTES } from "@sealwright/formats/signed-note"
 import { formatTime } from "@sealwright/formats/time"
+import { MAX_TILE_BYTES, parseLogPath } from "@sealwright/formats/tlog-tiles"
 import { runSync } from "@sealwright/verifier/node-crypto"
 import { type ApiEvent, bodyOf, callerOf, pathParameter } from "../http/event.ts"
 import { proofView } from "../http/log-view.ts"
@@ -72,6 +76,9 @@ const MAX_LIMIT = 200
 const MAX_RECORDS = 80
 const MAX_TREE_BYTES = 4 * 1024 * 1024
 
+/** Entries in base64 within the 6 MB that a function may answer; a full bundle of ours has well below 1 MiB. */
+const MAX_LOG_ENTRIES_BYTES = 4 * 1024 * 1024
+
 type Route = (event: ApiEvent) => Promise<Reply>
 
 const routes: { readonly [routeKey: string]: Route } = {
@@ -88,6 +95,15 @@ const routes: { readonly [routeKey: string]: Route } = {
   "GET /v1/signatures/{id}/proof": async (event) => proofReply(await readRecord(pathParameter(event, "id"))),
   "GET /v1/log": async () => {
     return reply(200, logsView(await readLogsStatus(table, digest, await readDeployment(table))))
+  },
+  "GET /v1/log/{log}/{path+}": async (event) => {
+    const [kind, path] = [pathParameter(event, "log"), pathParameter(event, "path")]
+    const maxBytes = logFileLimit(path)
+    if ((kind !== "signatures" && kind !== "events") || maxBytes === undefined)
+      throw new ServiceError("REQUEST_MALFORMED", "no file that a log has")
+    const file = await objects.get(logPath(kind, path), maxBytes)
+    if (file === undefined) throw new ServiceError("NOT_PUBLISHED", `the log has no ${path}`)
+    return reply(200, { file: { path, content: base64Encode(file.bytes) } })
   },
   "GET /v1/profiles/{profile}/signatures": async (event) => {
     const after = query(event, "after")
@@ -232,6 +248,14 @@ async function viewOf(record: SignatureRecord) {
 
 async function proofReply(record: SignatureRecord): Promise<Reply> {
   return reply(200, { signature: record.id, proofs: (await readProofs(table, record)).map(proofView) })
+}
+
+/** @returns undefined for a path that no log has */
+function logFileLimit(path: string): number | undefined {
+  const file = parseLogPath(path)
+  if (file === undefined) return undefined
+  if (file.kind === "checkpoint") return MAX_NOTE_BYTES
+  return file.kind === "tile" ? MAX_TILE_BYTES : MAX_LOG_ENTRIES_BYTES
 }
 
 async function issuerNamed(name: string): Promise<Issuer | PendingIssuer> {

@@ -253,7 +253,7 @@ export class SigningService extends Construct {
 
     this.#grantLog()
 
-    this.publication.grantRead(records, "trees/*")
+    this.publication.grantRead(records, "trees/*", "log/*")
     this.publication.grantRead(publish, "tuf/*", "crl/*", "trees/*", "staging/*")
     this.publication.grantWrite(publish, "tuf/*", "crl/*", "trees/*", "staging/plan/*")
     this.publication.grantWrite(crl, "staging/crl/*")

@@ -500,6 +500,10 @@ export const ANSWERS: { readonly [routeKey: string]: Answer } = {
     summary: "Proofs that a signature is in the transparency log; NOT_LOGGED while it waits",
     status: { 200: object({ signature: text, proofs: logProofs }) },
   },
+  "GET /v1/log/{log}/{path+}": {
+    summary: "A file of the log of `signatures` or `events` (C2SP tlog-tiles): `checkpoint`, `tile/…`",
+    status: { 200: object({ file: object({ path: text, content: base64 }) }) },
+  },
   "GET /v1/log": { summary: "The transparency logs, and what waits for them", status: { 200: ref("Logs") } },
   "PUT /v1/log/witnesses": {
     summary:

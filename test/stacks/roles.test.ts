@@ -230,7 +230,7 @@ describe("roles of the functions (D13, M15)", () => {
         `admin kms:CreateAlias,kms:DescribeKey,kms:GetPublicKey ${key}`,
         `sequence kms:Sign ${key}`,
         ...["log", "staging/log"].map((prefix) => `sequence s3:GetObject,s3:PutObject arn:aws:s3:::BUCKET/${prefix}/*`),
-        "records s3:GetObject arn:aws:s3:::BUCKET/trees/*",
+        ...["log", "trees"].map((prefix) => `records s3:GetObject arn:aws:s3:::BUCKET/${prefix}/*`),
         ...["crl", "staging", "trees", "tuf"].map((prefix) => `publish s3:GetObject arn:aws:s3:::BUCKET/${prefix}/*`),
         ...["crl", "staging/plan", "trees", "tuf"].map((p) => `publish s3:PutObject arn:aws:s3:::BUCKET/${p}/*`),
         "crl s3:PutObject arn:aws:s3:::BUCKET/staging/crl/*",
