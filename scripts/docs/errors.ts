@@ -120,6 +120,11 @@ export const COMMAND_CODES: readonly (readonly [string, string, string])[] = [
   ["STATE_MALFORMED", "3", "The state file can't be read; it is not skipped, since that would forget."],
   ["PROGRESS_MALFORMED", "3", "The audit's progress file can't be read; it is not skipped, since that would forget."],
   ["CHECKPOINT_MISSING", "3", "Neither bundle nor address has a checkpoint of the log that was asked for."],
+  [
+    "NOT_LOGGED",
+    "5",
+    "With --require-log, a signature that was to be exported still waits for the log; the service says it alike.",
+  ],
   ["BUNDLE_NOT_INDEXED", "1", "A bundle's folder has no index: an older release wrote it, or it is another folder."],
   ["BUNDLE_NOT_SIGNED", "1", "A key that was demanded has not signed the bundle's index, or another index."],
   ["BUNDLE_FILE_MISMATCH", "1", "A file of a bundle is missing, too many, or has other bytes than the index says."],
@@ -134,7 +139,7 @@ export const COMMAND_CODES: readonly (readonly [string, string, string])[] = [
   [
     "FETCHED_OTHER_BYTES",
     "1",
-    "A fetched file is not the one that signed metadata or the index name, or is not there.",
+    "A fetched file is not the one that signed metadata, the index or a log's checkpoint name, or is not there.",
   ],
   ["UNEXPECTED", "5", "A mistake of the command; please report it."],
 ]

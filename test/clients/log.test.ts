@@ -1,12 +1,12 @@
 import { createHash } from "node:crypto"
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { findLogged, requireLogCommit } from "@sealwright/core/ledger/log"
 import { findRecord } from "@sealwright/core/ledger/records"
 import { readDeployment } from "@sealwright/core/ledger/trust"
 import { sequence } from "@sealwright/core/log/flow"
-import { logSigners } from "@sealwright/core/log/origin"
+import { logPolicyText, logSigners } from "@sealwright/core/log/origin"
 import { makeTimestampAuthority } from "@sealwright/core/timestamp/authority"
 import { base64Encode, hexDecode, utf8 } from "@sealwright/formats/bytes"
 import { parseNotaryJws } from "@sealwright/formats/notary-jws"
@@ -14,6 +14,9 @@ import { encodeNote, encodeVkey, noteKeyIdInput, parseNote } from "@sealwright/f
 import { timestampRequest } from "@sealwright/formats/timestamp"
 import { parseEntries } from "@sealwright/formats/tlog-tiles"
 import { afterAll, beforeAll, expect, test } from "vitest"
+import type { LogSource } from "../../packages/cli/src/bundles/log-tree.ts"
+import { stageLogs } from "../../packages/cli/src/bundles/logs.ts"
+import { readFiles } from "../support/bundles.ts"
 import { run, runOffline, withClients } from "../support/clients.ts"
 import { ADMIN, createService, NAMES, signRequest } from "../support/service.ts"
 import { hashOf } from "../support/timestamps.ts"
@@ -61,9 +64,10 @@ withClients("R30: Tessera's checker follows the whole log", ["tessera"], (fsck) 
   const work = mkdtempSync(join(tmpdir(), "sealwright-log-"))
   let files: Map<string, Uint8Array>
   let repository: StaticRepository
+  let service: Service
 
   beforeAll(async () => {
-    const { service } = await loggedService()
+    service = (await loggedService()).service
     const { log } = await readDeployment(service.ports.table)
     if (log === undefined) throw new Error("no log")
     const [signer] = logSigners(service.ports.digest, log.signatures)
@@ -92,6 +96,24 @@ withClients("R30: Tessera's checker follows the whole log", ["tessera"], (fsck) 
       expect.arrayContaining(["tile/entries/000", "tile/entries/001.p/45", "tile/1/000.p/1"]),
     )
     expect(await check()).toMatch(sound)
+  })
+
+  test("a mirrored folder behind a plain web server is the log as well (R26)", async () => {
+    const folder = join(work, "mirrored")
+    const { table } = service.ports
+    const { log } = await readDeployment(table)
+    if (log === undefined) throw new Error("no log")
+    const trees = { signatures: files, events: logFiles(service, "log/events/") }
+    const [signatures, events] = [log.signatures.origin, log.events.origin]
+    const policy = logPolicyText(service.ports.digest, log)
+    const bundle = { trustBundle: { log: { signatures, events, policy } }, floors: {} }
+    mkdirSync(folder)
+    const source: LogSource = async (tree, path) => trees[tree].get(path)
+    await stageLogs(folder, bundle, { source, copy: "entries", now: service.ports.clock(), required: false })
+    const mirrored = readFiles(join(folder, "log/signatures"))
+    repository.files = new Map([...mirrored].map(([path, text]) => [path, new Uint8Array(Buffer.from(text, "latin1"))]))
+    const address = ["--storage_url", `${repository.url}/`, "--public_key", join(work, "log.pub"), "--ui=false"]
+    expect((await run("timeout", ["5", fsck, ...address], { HOME: work })).stderr).toMatch(sound)
   })
 
   test.each([

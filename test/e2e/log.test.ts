@@ -1,5 +1,7 @@
 import { hash } from "node:crypto"
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { createServer } from "node:http"
+import type { AddressInfo } from "node:net"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { leavesOfRecord } from "@sealwright/core/log/entry"
@@ -14,6 +16,7 @@ import { verifySignature } from "@sealwright/verifier/requests"
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest"
 import { functionRole } from "../../localstack/people.ts"
 import { type LocalService, startService } from "../../localstack/service.ts"
+import { readFiles } from "../support/bundles.ts"
 import { NoteSigner } from "../support/log.ts"
 import { FakeWitness } from "../support/witness.ts"
 import {
@@ -27,6 +30,7 @@ import {
   temporaryFolder,
 } from "./local.ts"
 
+const ROOT_OUT = ["--root-out", "tuf-root.json"]
 const sha256 = (bytes: Uint8Array) => new Uint8Array(hash("sha256", bytes, "buffer"))
 
 /** Node's crypto and the policy of the trust bundle: nothing of the service's own. */
@@ -71,16 +75,7 @@ describe("the transparency log on one machine (R30)", () => {
     }
     const names = ["--country", "US", "--state", "Washington", "--organisation", "Wabbit Networks"]
     const hosts = ["--identity-host", "trust.wabbit-networks.io", "--crl-host", "127.0.0.1:8481"]
-    await run(
-      "ceremony",
-      ...names,
-      ...hosts,
-      "--tuf-url",
-      `${service.trustUrl}/tuf`,
-      "--log-cosigner",
-      "--root-out",
-      "tuf-root.json",
-    )
+    await run("ceremony", ...names, ...hosts, "--tuf-url", `${service.trustUrl}/tuf`, "--log-cosigner", ...ROOT_OUT)
     await run("issuer", "create", "ci")
     const pipeline = "arn:aws:iam::000000000000:role/pipeline"
     await run("profile", "create", "release", "--issuer", "ci", "--principal", pipeline, "--repository", REPOSITORY)
@@ -155,6 +150,89 @@ describe("the transparency log on one machine (R30)", () => {
     expect([unknown.status, unknown.json.code]).toEqual([404, "SIGNATURE_UNKNOWN"])
   })
 
+  test("export carries proofs, checkpoints and tiles; a site demands the log from them alone, mirrored too (R26, R28, R30)", {
+    timeout: 120_000,
+  }, async () => {
+    const [pipeline, auditor] = [environmentOf(service, "pipeline"), environmentOf(service, "auditor")]
+    const done = async (env: Record<string, string>, ...args: readonly string[]) => {
+      const outcome = await runCli(folder.path, env, [...args, "--json"])
+      expect(outcome.status, outcome.stdout + outcome.stderr).toBe(0)
+      return outcome.json
+    }
+    const at = (path: string) => join(folder.path, path)
+    const root = ["--root", "tuf-root.json"]
+    const sign = async (name: string) => {
+      writeFileSync(at(name), name)
+      const signing = ["--profile", "release", "--reference", `${REPOSITORY}:v1`, "--wait", "logged"]
+      return (await done(pipeline, "sign", name, ...signing)).signature.id as string
+    }
+    const id = await sign("carried.bin")
+    await done(environmentOf(service, "admin"), "publish")
+    const made = await done(auditor, "export", "bundle", ...root, "--signature", id, "--require-log", "--no-state")
+    expect(made).toMatchObject({ signatures: [id], unlogged: [] })
+    const hex = hash("sha256", "carried.bin")
+    expect(readdirSync(at(`bundle/signatures/sha256/${hex}`))).toEqual([`${id}.jws`, `${id}.jws.tlog-proof`])
+    cpSync(at("bundle/policy"), at("policy"), { recursive: true })
+    const { trustPolicy } = JSON.parse(readFileSync(at("policy/trustpolicy.json"), "utf8"))
+    writeFileSync(at("policy/trustpolicy.json"), JSON.stringify({ trustPolicy: { ...trustPolicy, requireLog: true } }))
+    rmSync(at("carried.bin.jws.sig"))
+    rmSync(at("carried.bin.jws.sig.tlog-proof"))
+    const verify = (bundle: string) => {
+      const where = ["--policy", "policy/trustpolicy.json", "--bundle", bundle, ...root, "--state", "site.json"]
+      return done({}, "verify", "carried.bin", "--reference", `${REPOSITORY}:v1`, ...where)
+    }
+    const unproven = ({ checks }: { checks: { check: string }[] }) =>
+      checks.filter(({ check }) => check === "log history")
+    expect(unproven(await verify("bundle"))).toEqual([])
+    const seen = JSON.parse(readFileSync(at("site.json"), "utf8")).logs
+    expect(seen["sig.trust.wabbit-networks.io"].size).toBe(made.logs[0].size)
+
+    const server = createServer((request, response) => {
+      const path = at(`bundle${request.url}`)
+      if (existsSync(path)) response.end(readFileSync(path))
+      else response.writeHead(404).end()
+    })
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+    try {
+      await sign("later.bin")
+      const again = await done(auditor, "export", "bundle", ...root, "--no-state", "--log-entries")
+      expect(BigInt(again.logs[0].size)).toBeGreaterThan(BigInt(made.logs[0].size))
+      const site = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+      const from = ["--from", `${site}/tuf`, "--log-from", `${site}/log`, "--log-entries"]
+      cpSync(at("bundle"), at("mirrored"), { recursive: true })
+      rmSync(at("mirrored/log"), { recursive: true })
+      await done({}, "mirror", "mirrored", ...root, ...from, "--state", "mirror.json")
+      const served = readFiles(at("bundle/log"))
+      for (const [path, bytes] of readFiles(at("mirrored/log"))) expect(served.get(path) === bytes, path).toBe(true)
+      expect(unproven(await verify("mirrored"))).toEqual([])
+      expect(JSON.parse(readFileSync(at("mirror.json"), "utf8")).logs).toEqual(
+        JSON.parse(readFileSync(at("site.json"), "utf8")).logs,
+      )
+      await done({}, "mirror", "whole", ...root, "--from-bundle", site, "--state", "mirror.json")
+      expect(readFiles(at("whole"))).toEqual(readFiles(at("bundle")))
+    } finally {
+      server.closeAllConnections()
+      server.close()
+    }
+  })
+
+  test("the API shows what a log has and no other object, to who may read the records (R30)", async () => {
+    const get = (role: string, path: string) => callApi(service.apiUrl, keysOf(service, role), "GET", path)
+    const { json } = await get("auditor", "/v1/log/signatures/checkpoint")
+    expect(json.file.path).toBe("checkpoint")
+    expect(parseCheckpoint(parseNote(base64Decode(json.file.content)).text).origin).toBe("sig.trust.wabbit-networks.io")
+    for (const path of [
+      "signatures/tile/0/x000/000",
+      "signatures/trees/notation.json",
+      "signatures/tile/0",
+      "other/checkpoint",
+    ])
+      expect((await get("auditor", `/v1/log/${path}`)).json, path).toMatchObject({ code: "REQUEST_MALFORMED" })
+    for (const path of ["signatures/tile/3/000", "events/tile/entries/999"])
+      expect((await get("auditor", `/v1/log/${path}`)).json, path).toMatchObject({ code: "NOT_PUBLISHED" })
+    expect((await get("pipeline", "/v1/log/signatures/checkpoint")).status).toBe(403)
+  })
+
   test("witnesses that are named cosign the next checkpoint; deployers demand and see them (R28, R30)", {
     timeout: 120_000,
   }, async () => {
@@ -200,9 +278,6 @@ describe("the transparency log on one machine (R30)", () => {
       expect([accepted.status, accepted.json.code], accepted.stdout).toEqual([0, "ACCEPTED"])
       const before = await verify("tool.bin", "v1")
       expect([before.status, before.json.code], before.stdout).toEqual([3, "LOG_WITNESSES_MISSING"])
-      const proof = new Uint8Array(readFileSync(join(folder.path, "second.bin.jws.sig.tlog-proof")))
-      mkdirSync(join(folder.path, "bundle/log/signatures"), { recursive: true })
-      writeFileSync(join(folder.path, "bundle/log/signatures/checkpoint"), parseLogProof(proof).checkpoint)
       const checked = await run({}, "log", "check", "--log", "signatures", ...trusting)
       expect(checked.json.logs).toMatchObject([
         { witnesses: [{ name: "one", time: expect.stringMatching(/Z$/) }], witnessedAt: expect.stringMatching(/Z$/) },

@@ -19,7 +19,15 @@ import {
   parseNote,
 } from "@sealwright/formats/signed-note"
 import { encodeLogProof, type LogProof } from "@sealwright/formats/tlog-proof"
-import { edgeTiles, growTree, TileTree, tilePath } from "@sealwright/formats/tlog-tiles"
+import {
+  edgeTiles,
+  encodeEntries,
+  entriesPath,
+  growTree,
+  TILE_WIDTH,
+  TileTree,
+  tilePath,
+} from "@sealwright/formats/tlog-tiles"
 import { sha256 } from "./chains.ts"
 
 const EMPTY = sha256(new Uint8Array(0))
@@ -130,6 +138,26 @@ export class TestLog {
       "",
     ].join("\n")
   }
+}
+
+/** All that a log serves, by the path below its prefix: tiles, entries bundles, checkpoint. */
+export function servedFiles(log: TestLog, checkpoint = log.checkpoint()): Map<string, Uint8Array> {
+  const files = new Map(log.files)
+  for (let at = 0; at < log.entries.length; at += TILE_WIDTH) {
+    const entries = log.entries.slice(at, at + TILE_WIDTH)
+    files.set(entriesPath({ index: BigInt(at / TILE_WIDTH), width: entries.length }), encodeEntries(entries))
+  }
+  return files.set("checkpoint", checkpoint)
+}
+
+/** Makes a trust bundle among TUF targets name two logs. */
+export function nameLogs(
+  targets: Map<string, Uint8Array>,
+  { signatures, events, policy }: { readonly signatures: TestLog; readonly events: TestLog; readonly policy: string },
+): void {
+  const json = JSON.parse(utf8Decode(targets.get("trust-bundle.json") as Uint8Array))
+  const log = { signatures: signatures.origin, events: events.origin, policy: `log ${events.signer.vkey}\n${policy}` }
+  targets.set("trust-bundle.json", utf8(JSON.stringify({ ...json, log })))
 }
 
 /** A proof with a line of its text exchanged. */

@@ -22,8 +22,10 @@ import {
 import { CommandFailure, EXIT } from "../exit.ts"
 import { type FetchedTrust, fetchTrust } from "../fetch-trust.ts"
 import { writeFileWhole } from "../files.ts"
+import { contentReader } from "./content.ts"
 import type { Fetcher } from "./fetcher.ts"
 import { indexOfFolder, MAX_SIGNATURE_BYTES, openFolder, sha256Of, writeIndex } from "./folder.ts"
+import { checkLogs, type LogsInput, stageLogs, withHeads } from "./logs.ts"
 import { openAny, type TrustInput, verifyContent, verifyTrust } from "./open-any.ts"
 import { linkFiles, linkOrCopy, replaceFolder } from "./replace.ts"
 import { type BundleKey, requireSignatures } from "./sign-index.ts"
@@ -82,9 +84,16 @@ export function stampOf(bundle: OpenedBundle): { readonly date: Date; readonly e
 
 /**
  * Brings a bundle's trust data up to date from a published TUF repository, in one step with the CRLs and notation's files that are made of it.
+ * @param logs where its transparency logs are; undefined: those of the bundle stay as they are
  * @throws CommandFailure of fetching and verifying, with the bundle as it was
  */
-export async function mirrorTrust(target: string, from: string, trust: TrustInput, fetcher: Fetcher): Promise<Updated> {
+export async function mirrorTrust(
+  target: string,
+  from: string,
+  trust: TrustInput,
+  fetcher: Fetcher,
+  logs?: LogsInput,
+): Promise<Updated> {
   const updated = await replaceFolder(
     target,
     async (staging) => {
@@ -92,9 +101,15 @@ export async function mirrorTrust(target: string, from: string, trust: TrustInpu
       const fetched = await stageTrust(staging, from, trust, fetcher, true)
       const tree = folderReader(staging)(NOTATION_TREE, MAX_TREE_BYTES)
       if (tree !== undefined) writeNotationTree(staging, tree, crlReader(fetched), fetched.bundle.newRoots)
+      const staged = logs && (await stageLogs(staging, fetched.bundle, logs))
       writeIndex(staging, indexOfFolder(staging, stampOf(fetched.bundle)))
       verifyTrust(folderReader(staging), trust)
-      return fetched
+      return {
+        bundle: withHeads(fetched.bundle, staged?.heads ?? []),
+        bytesFetched: fetcher.bytesFetched,
+        bytesOfFullCopy: fetched.bytesOfFullCopy + (staged?.bytes ?? 0),
+        filesWritten: fetched.filesWritten + (staged?.filesWritten ?? 0),
+      }
     },
     { changed: ({ filesWritten }) => filesWritten > 0 || !isFolder(target) },
   )
@@ -178,7 +193,8 @@ async function replaceByIndex(
       }
       for (const [keyId, signature] of signatures) writeFileWhole(join(staging, signatureName(keyId)), signature)
       writeFileWhole(join(staging, BUNDLE_INDEX), indexBytes)
-      const bundle = verifyContent(openAny([staging], trust.maxBytes), trust)
+      const content = openAny([staging], trust.maxBytes)
+      const bundle = checkLogs(contentReader(content), verifyContent(content, trust), trust.now, standingReader(target))
       return { bundle, bytesFetched: fetcher.bytesFetched, bytesOfFullCopy, filesWritten }
     },
     { changed: () => filesWritten > 0 || !sameIndex(target, indexBytes) },
@@ -227,6 +243,11 @@ function pathsOfState(folder: string, { pinnedRoot, now }: TrustInput): Readonly
   if (!bundle.ok) return new Set()
   for (const issuerKeyId of bundle.crlKeyIds) runSync(bundle.crl(issuerKeyId))
   return paths
+}
+
+/** What a bundle has that is to be replaced. */
+export function standingReader(target: string): ReturnType<typeof folderReader> | undefined {
+  return isFolder(target) ? folderReader(target) : undefined
 }
 
 export function isFolder(path: string): boolean {

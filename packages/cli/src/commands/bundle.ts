@@ -7,17 +7,19 @@ import type { Arguments, Command } from "../arguments.ts"
 import { folderReader } from "../bundle-folder.ts"
 import { signFolder } from "../bundles/add-signature.ts"
 import { type WrittenFile, writeArchives } from "../bundles/archive.ts"
-import { type BundleContent, type Place, sizeOf, verifiedChunks } from "../bundles/content.ts"
+import { type BundleContent, contentReader, type Place, sizeOf, verifiedChunks } from "../bundles/content.ts"
 import { indexOfFolder, listBundleFiles, openFolder, writeIndex } from "../bundles/folder.ts"
+import { checkLogs } from "../bundles/logs.ts"
 import { writeLayout } from "../bundles/oci-bundle.ts"
 import { openAny, verifyContent, verifyTrust } from "../bundles/open-any.ts"
 import { linkFiles, replaceFolder, targetFolder } from "../bundles/replace.ts"
 import { readBundleKey, requireSignatures } from "../bundles/sign-index.ts"
-import { stampOf } from "../bundles/update.ts"
+import { stampOf, standingReader } from "../bundles/update.ts"
 import { EXIT, usage } from "../exit.ts"
 import { readFileLimited, writeChunksWhole, writeFileWhole } from "../files.ts"
 import { KEY_HELP, KEY_OPTIONS } from "../key-options.ts"
 import { coded } from "../keys.ts"
+import type { ReadFile } from "../log-files.ts"
 import { noteUnsigned, print } from "../output.ts"
 import { MAX_ROOT_BYTES } from "../root-file.ts"
 import { openTrust } from "./mirror.ts"
@@ -94,7 +96,7 @@ Example:
   run: (args) =>
     coded(async () => {
       const target = targetFolder(args.required("to"))
-      const { content, bundle, remember } = openVerified(args)
+      const { content, bundle, remember } = openVerified(args, standingReader(target))
       await replaceFolder(target, async (staging) => copyContent(content, staging))
       remember()
       print(args.flag("json"), { bundle: target, ...viewOf(content, bundle) }, () => [
@@ -186,7 +188,7 @@ export function packedLines({ content, written }: Packed): readonly string[] {
 }
 
 /** Everything but the contents of files that verifying does not read; nothing is written. */
-function openVerified(args: Arguments) {
+function openVerified(args: Arguments, standing?: ReadFile) {
   const { trust, remember } = openTrust(args)
   const content = openAny(
     args.positionals.map((path) => resolve(path)),
@@ -195,7 +197,7 @@ function openVerified(args: Arguments) {
   const keys = args.texts("bundle-key").map(readBundleKey)
   requireSignatures(content, keys)
   if (keys.length === 0) noteUnsigned()
-  const bundle = verifyContent(content, trust)
+  const bundle = checkLogs(contentReader(content), verifyContent(content, trust), trust.now, standing)
   return { content, bundle, remember: () => remember(bundle) }
 }
 

@@ -1,21 +1,20 @@
 import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"
 import { hexEncode, utf8 } from "@sealwright/formats/bytes"
-import { FormatError } from "@sealwright/formats/errors"
 import { MAX_NOTE_BYTES } from "@sealwright/formats/signed-note"
 import { formatTime, parseTime } from "@sealwright/formats/time"
-import { MAX_LOG_POLICY_BYTES, parseLogPolicy } from "@sealwright/formats/tlog-policy"
+import { MAX_LOG_POLICY_BYTES } from "@sealwright/formats/tlog-policy"
 import { type OpenedBundle, openBundle } from "@sealwright/verifier/bundle"
-import { checkNewest, type NewestCheckpoint, type TrustedLogs, trustLogs } from "@sealwright/verifier/log-check"
+import { checkNewest, type NewestCheckpoint, type TrustedLogs } from "@sealwright/verifier/log-check"
 import { runSync } from "@sealwright/verifier/node-crypto"
 import { raiseLogFloors } from "@sealwright/verifier/state"
-import { VERDICT_CODES, type VerdictCode } from "@sealwright/verifier/verdict"
 import type { Arguments, Command } from "../arguments.ts"
 import { folderReader } from "../bundle-folder.ts"
 import { Fetcher } from "../bundles/fetcher.ts"
 import { CommandFailure, EXIT, usage } from "../exit.ts"
 import { readFileLimited } from "../files.ts"
 import { consistencyFrom, LOG_TREES, type LogTree, type ReadFile, treeReader } from "../log-files.ts"
+import { checkpointMissing, logRefusal, readLogs } from "../log-trust.ts"
 import { print } from "../output.ts"
 import { MAX_ROOT_BYTES } from "../root-file.ts"
 import { openState } from "../state-file.ts"
@@ -57,9 +56,9 @@ Examples:
     const trees = treesAsked(args)
     const state = openState(args, pinnedRoot)
     const bundle = runSync(openBundle({ read, pinnedRoot, now, ...(state.floors && { floors: state.floors }) }))
-    if (!bundle.ok) throw refusal(bundle.code, `${bundle.subject}: ${bundle.detail}`)
+    if (!bundle.ok) throw logRefusal(bundle.code, `${bundle.subject}: ${bundle.detail}`)
     const origins = bundle.trustBundle.log
-    if (origins === undefined) throw refusal("LOG_POLICY_MISSING", "the trust bundle names no log")
+    if (origins === undefined) throw logRefusal("LOG_POLICY_MISSING", "the trust bundle names no log")
     const trusted = trustedLogs(args, origins.policy)
     const from = args.text("from")
     const found: NewestCheckpoint[] = []
@@ -67,9 +66,9 @@ Examples:
       const check = (files: ReadFile) => newest(files, trusted, origins[tree], bundle, now)
       const result = from === undefined ? check(treeReader(read, tree)) : await overNetwork(from, check)
       if (result !== undefined) found.push(result)
-      else if (args.text("log") !== undefined) throw missing(tree)
+      else if (args.text("log") !== undefined) throw checkpointMissing(tree)
     }
-    if (found.length === 0) throw missing("signatures")
+    if (found.length === 0) throw checkpointMissing("signatures")
     const heads = found.map(({ head: { origin, size, root } }) => ({ origin, size: `${size}`, root: hexEncode(root) }))
     state.remember(raiseLogFloors(bundle.floors, heads))
     print(args.flag("json"), { logs: found.map((each) => reported(each, now)) }, () =>
@@ -89,15 +88,7 @@ function treesAsked(args: Arguments): readonly LogTree[] {
 
 function trustedLogs(args: Arguments, published: string): TrustedLogs {
   const path = args.text("log-policy")
-  try {
-    const bytes = path === undefined ? utf8(published) : readFileLimited(path, MAX_LOG_POLICY_BYTES)
-    const trusted = runSync(trustLogs(parseLogPolicy(bytes)))
-    if (typeof trusted !== "string") return trusted
-    throw refusal("LOG_POLICY_MALFORMED", trusted)
-  } catch (error) {
-    if (error instanceof FormatError) throw refusal("LOG_POLICY_MALFORMED", error.message)
-    throw error
-  }
+  return readLogs(path === undefined ? utf8(published) : readFileLimited(path, MAX_LOG_POLICY_BYTES))
 }
 
 /** @returns undefined when there is no checkpoint */
@@ -112,7 +103,7 @@ function newest(
   if (bytes === undefined) return undefined
   const consistency = (_: string, from: bigint, to: bigint) => consistencyFrom(files, to, from, to)
   const result = runSync(checkNewest(bytes, trusted, origin, floors.logs?.get(origin), consistency, now))
-  if (!result.ok) throw refusal(result.code, result.detail)
+  if (!result.ok) throw logRefusal(result.code, result.detail)
   return result
 }
 
@@ -144,21 +135,6 @@ async function overNetwork<T>(url: string, check: (files: ReadFile) => T): Promi
     }
   }
   throw new CommandFailure(EXIT.unavailable, "TOO_MANY_FILES", `${url} wants more than ${MAX_TILES} files`)
-}
-
-function refusal(code: VerdictCode, detail: string): CommandFailure {
-  const { verdict, text, remedy } = VERDICT_CODES[code]
-  const status = verdict === "rejected" ? EXIT.rejected : EXIT.inconclusive
-  return new CommandFailure(status, code, detail === "" ? text : `${text}: ${detail}`, remedy)
-}
-
-function missing(tree: LogTree): CommandFailure {
-  return new CommandFailure(
-    EXIT.inconclusive,
-    "CHECKPOINT_MISSING",
-    `there is no checkpoint of the log of ${tree}`,
-    "Mirror a bundle that has it, or give the log's address with --from.",
-  )
 }
 
 function reported({ head, witnesses, witnessedAt, history }: NewestCheckpoint, now: Date) {

@@ -1,6 +1,7 @@
 import { formatTime } from "@sealwright/formats/time"
 import type { Arguments, Command } from "../arguments.ts"
 import { Fetcher } from "../bundles/fetcher.ts"
+import { logsAt } from "../bundles/logs.ts"
 import { DEFAULT_MAX_BUNDLE_BYTES, type TrustInput } from "../bundles/open-any.ts"
 import { besideOf, targetFolder } from "../bundles/replace.ts"
 import { readBundleKey } from "../bundles/sign-index.ts"
@@ -8,6 +9,7 @@ import { mirrorBundle, mirrorTrust, stampOf } from "../bundles/update.ts"
 import { EXIT, usage } from "../exit.ts"
 import { readFileLimited } from "../files.ts"
 import { coded } from "../keys.ts"
+import { LOG_OPTIONS, logCopy } from "../log-options.ts"
 import { note, noteUnsigned, print } from "../output.ts"
 import { MAX_ROOT_BYTES, thumbprintOf } from "../root-file.ts"
 import { openState } from "../state-file.ts"
@@ -16,22 +18,27 @@ export const mirror: Command = {
   name: "mirror",
   summary: "bring a bundle up to date",
   help: `
-Usage: sealwright mirror BUNDLE --root tuf-root.json --from URL [--state FILE | --no-state]
+Usage: sealwright mirror BUNDLE --root tuf-root.json --from URL [--log-from URL [--log-tiles | --log-entries]] [--state FILE | --no-state]
        sealwright mirror BUNDLE --root tuf-root.json --from-bundle URL [--bundle-key PUB.pem]... [--max-bytes SIZE] [--state FILE | --no-state]
 
 Fetches what changed, verifies it from the pinned root on, and only then replaces the bundle in one step: a cut leaves the old one whole, and the next run
 goes on with what had come. Data older than what this machine has seen is refused. --from is the published TUF repository, or a plain web server over
 another bundle's \`tuf\` folder: trust data and what is made of them. --from-bundle is a web server over a whole bundle: policy, notation's files and
 signatures too, by its index; --bundle-key demands a signature over that.
+--log-from is the address below which the transparency logs stand as signatures/ and events/: their newest checkpoints, and the tiles that prove that they
+continue what this machine and the bundle have seen; --log-tiles: all tiles, so that any earlier size is proven from; --log-entries: the whole logs.
 
 Examples:
   sealwright mirror ./bundle --root tuf-root.json --from https://trust.wabbit-networks.io/tuf
+  sealwright mirror ./bundle --root tuf-root.json --from https://trust.wabbit-networks.io/tuf \\
+    --log-from https://trust.wabbit-networks.io/log --log-tiles
   sealwright mirror ./bundle --root tuf-root.json --from-bundle http://mirror.example.com/bundle --bundle-key bundles.pem
 `,
   options: {
     root: { type: "string" },
     from: { type: "string" },
     "from-bundle": { type: "string" },
+    ...LOG_OPTIONS,
     "bundle-key": { type: "string", multiple: true },
     "max-bytes": { type: "string" },
     state: { type: "string" },
@@ -49,10 +56,16 @@ Examples:
         throw usage("--from and --from-bundle exclude each other")
       if (whole === undefined && keys.length > 0) throw usage("--bundle-key goes with --from-bundle")
       if (whole !== undefined && keys.length === 0) noteUnsigned()
+      const logFrom = args.text("log-from")
+      if (whole !== undefined && logFrom !== undefined) throw usage("--log-from goes with --from")
+      const copy = logCopy(args)
+      if (logFrom === undefined && copy !== "seen") throw usage("--log-tiles and --log-entries go with --log-from")
+      const logs =
+        logFrom === undefined ? undefined : { source: logsAt(logFrom, fetcher), copy, now: trust.now, required: true }
       const maxBytes = args.bytes("max-bytes") ?? DEFAULT_MAX_BUNDLE_BYTES
       const updated =
         whole === undefined
-          ? await mirrorTrust(target, args.required("from"), trust, fetcher)
+          ? await mirrorTrust(target, args.required("from"), trust, fetcher, logs)
           : await mirrorBundle(target, whole, { ...trust, keys, maxBytes }, fetcher)
       remember(updated.bundle)
       const { bytesFetched, bytesOfFullCopy, filesWritten } = updated
