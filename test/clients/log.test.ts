@@ -105,7 +105,7 @@ withClients("R30: Tessera's checker follows the whole log", ["tessera"], (fsck) 
     if (log === undefined) throw new Error("no log")
     const trees = { signatures: files, events: logFiles(service, "log/events/") }
     const [signatures, events] = [log.signatures.origin, log.events.origin]
-    const policy = logPolicyText(service.ports.digest, log)
+    const policy = logPolicyText(service.ports.digest, log, undefined)
     const bundle = { trustBundle: { log: { signatures, events, policy } }, floors: {} }
     mkdirSync(folder)
     const source: LogSource = async (tree, path) => trees[tree].get(path)
