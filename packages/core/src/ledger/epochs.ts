@@ -90,13 +90,14 @@ export async function recordSignature(
   name: string,
   signature: Uint8Array,
 ): Promise<Uint8Array> {
-  await table.transact([
+  const result = await table.transact([
     {
       update: keys.epoch(epoch),
       setIn: { signatures: { [name]: signature } },
       if: { exists: true, lacksIn: { signatures: [name] } },
     },
   ])
+  if (result.committed) return signature
   const standing = (await readCommit(table, epoch))?.signatures.get(name)
   if (standing === undefined) throw new ServiceError("EPOCH_CONFLICT", `epoch ${epoch} is not committed`)
   return standing
@@ -111,13 +112,14 @@ export async function recordCrl(
 ): Promise<CommittedCrl> {
   const { digestHex, size, entriesDigest, nextUpdate, entryCount } = crl
   const entry = { digestHex, size, entriesDigest, nextUpdate: nextUpdate.toISOString(), entryCount }
-  await table.transact([
+  const result = await table.transact([
     {
       update: keys.epoch(epoch),
       setIn: { crls: { [issuerKeyId]: entry } },
       if: { exists: true, lacksIn: { crls: [issuerKeyId] } },
     },
   ])
+  if (result.committed) return crl
   const standing = (await readCommit(table, epoch))?.crls.get(issuerKeyId)
   if (standing === undefined) throw new ServiceError("EPOCH_CONFLICT", `epoch ${epoch} is not committed`)
   return standing
