@@ -37,7 +37,7 @@ export async function runSeed(
     ]
     return mutant?.withoutKeys ? mine.map((one) => ({ ...one, idempotencyKey: undefined })) : mine
   }
-  const publishing = random() < 0.4 || mutant?.publishing === true
+  const publishing = random() < 0.3 || mutant?.publishing === true
   const { errors, steps } = await runSchedule({
     random,
     faultShare: 0.04,
@@ -46,8 +46,8 @@ export async function runSeed(
     actors: publishing
       ? [
           revoker(world, ["artifact", "artifact", "artifact"]),
-          publisher(world, "publisher-1", 3),
-          publisher(world, "publisher-2", 3),
+          publisher(world, "publisher-1", 2),
+          publisher(world, "publisher-2", 2),
         ]
       : [
           signer(world, "signer-1", requests("a")),
@@ -55,7 +55,7 @@ export async function runSeed(
           admin(world, 2),
           revoker(world, [...(["signature", "artifact", "hold"] as const), ...rarely(random)]),
           publisher(world, "publisher-1", 1),
-          publisher(world, "publisher-2", 2),
+          publisher(world, "publisher-2", 1),
         ],
     onStep: () => {
       if (random() < 0.01) world.pass(Math.floor(random() * 50))

@@ -1,4 +1,3 @@
-import { setImmediate as macrotask } from "node:timers/promises"
 import { type Around, type PortCall, unavailable } from "./fakes-faults.ts"
 
 /** Numbers in [0, 1) from a seed (mulberry32): equal seeds, equal schedules. */
@@ -35,6 +34,9 @@ interface Actor {
   pace: number
   ended: boolean
 }
+
+/** Until no promise has anything left to do: Node runs a next tick when the queue of microtasks is empty, and the fakes wait for nothing else. */
+const quiet = () => new Promise<void>((resolve) => process.nextTick(resolve))
 
 export interface ScheduleOptions {
   readonly random: () => number
@@ -144,7 +146,7 @@ export async function runSchedule(
 
   for (const actor of actors) start(actor)
   for (let step = 0; ; step++) {
-    await macrotask()
+    await quiet()
     if (parked.length === 0) return { errors, steps: step }
     options.onStep(step)
     const awake = parked.filter(({ actor }) => actor.pausedUntil <= step)
