@@ -19,7 +19,7 @@ export default defineConfig({
         test: {
           name: "whole",
           include: ["test/**/*.test.ts"],
-          exclude: [...fast, "test/clients/**"],
+          exclude: [...fast, "test/e2e/long/**", "test/clients/**"],
           globalSetup: "test/support/built-setup.ts",
         },
       },

@@ -3,9 +3,9 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { pemEncode } from "@sealwright/formats/pem"
 import { afterAll, beforeAll, expect, test } from "vitest"
-import { roleArn } from "../../localstack/people.ts"
-import type { LocalService } from "../../localstack/service.ts"
-import { certificate, makeSigner } from "../support/chains.ts"
+import { roleArn } from "../../../localstack/people.ts"
+import type { LocalService } from "../../../localstack/service.ts"
+import { certificate, makeSigner } from "../../support/chains.ts"
 import {
   callApi,
   environmentOf,
@@ -16,7 +16,7 @@ import {
   runCli,
   startLocal,
   temporaryFolder,
-} from "./local.ts"
+} from "../local.ts"
 
 /** A key of this machine under a company's own CA: signed without the service, registered there, revoked there, refused offline. */
 
