@@ -217,6 +217,20 @@ describe("floors (R28, M7)", () => {
 
   const artifacts = (...digests: string[]) => ({ artifacts: new Map(digests.map((digest) => [digest, revoked])) })
   const profile = { kind: "profile", profile: "web", from: NOW, ...revoked } as const
+  const OTHER = `sha256:${"6b".repeat(32)}`
+  const NAMED = { issuerKeyId: "11".repeat(32), serialHex: "01" }
+  const final = { reason: "keyCompromise", at: NOW }
+  const denied = (reason: string) => ({ artifacts: new Map([[OTHER, { reason, at: NOW }]]) })
+  const ruled = (sec: number) => ({ rules: [{ ...profile, ...final, from: afterSec(sec) }] })
+  const fallen = ({ issuerKeyId }: Deployment, from?: Date) => ({
+    rules: [{ kind: "issuer", issuerKeyId, ...final, ...(from && { from }) } as const],
+  })
+  const certificate = (name: { issuerKeyId?: string; serialHex?: string }) => ({
+    rules: [{ kind: "certificate", thumbprint: "22".repeat(32), ...name, ...final } as const],
+  })
+  const settled = ({ issuerKeyId }: Deployment, coveredBelow: number) => ({
+    issuers: new Map([[issuerKeyId, { coveredBelow, revoked: new Map(), void: [] }]]),
+  })
   test.each<[string, (deployment: Deployment) => readonly [Partial<RevocationList>, Partial<RevocationList>], string]>([
     ["a denied artifact lost", () => [artifacts(TARGET.digest), {}], "LIST_SHRANK"],
     ["a denied artifact released", () => [artifacts(TARGET.digest), { released: [`artifact:${TARGET.digest}`] }], "ok"],
@@ -248,10 +262,57 @@ describe("floors (R28, M7)", () => {
     ],
     ["a void number lost", (d) => [numbered(d, [], [[10, 20]]), numbered(d, [], [[10, 19]])], "LIST_SHRANK"],
     ["an issuer lost", (d) => [numbered(d, [1]), { issuers: new Map() }], "LIST_SHRANK"],
+    ["a denied artifact swapped for another", () => [artifacts(TARGET.digest), artifacts(OTHER)], "LIST_SHRANK"],
+    ["a number swapped for another", (d) => [numbered(d, [1, 2]), numbered(d, [1, 3])], "LIST_SHRANK"],
+    ["a final denial released", () => [denied("keyCompromise"), { released: [`artifact:${OTHER}`] }], "LIST_SHRANK"],
+    ["a final denial that is a hold now", () => [denied("keyCompromise"), denied("certificateHold")], "LIST_SHRANK"],
+    ["a hold that is final now", () => [denied("certificateHold"), denied("keyCompromise")], "ok"],
+    ["an earlier rule", () => [ruled(60), ruled(0)], "ok"],
+    ["a later rule", () => [ruled(0), ruled(60)], "LIST_SHRANK"],
+    ["an issuer's rule that spares something now", (d) => [fallen(d), fallen(d, NOW)], "LIST_SHRANK"],
+    ["an issuer's rule that spares nothing any more", (d) => [fallen(d, NOW), fallen(d)], "ok"],
+    ["a certificate by its thumbprint alone", () => [certificate({ ...NAMED }), certificate({})], "LIST_SHRANK"],
+    ["a certificate by its name too", () => [certificate({}), certificate({ ...NAMED })], "ok"],
+    ["a rule of another kind for one lost", (d) => [ruled(0), fallen(d)], "LIST_SHRANK"],
+    [
+      "void numbers split in two",
+      (d) => [
+        numbered(d, [], [[10, 20]]),
+        numbered(
+          d,
+          [],
+          [
+            [10, 12],
+            [13, 30],
+          ],
+        ),
+      ],
+      "ok",
+    ],
+    ["void numbers moved", (d) => [numbered(d, [], [[10, 20]]), numbered(d, [], [[11, 21]])], "LIST_SHRANK"],
+    [
+      "void numbers with a hole",
+      (d) => [
+        numbered(d, [], [[1, 9e14]]),
+        numbered(
+          d,
+          [],
+          [
+            [1, 8],
+            [10, 9e14],
+          ],
+        ),
+      ],
+      "LIST_SHRANK",
+    ],
+    ["less settled than before", (d) => [numbered(d, []), settled(d, 4999)], "LIST_SHRANK"],
+    ["more settled than before", (d) => [numbered(d, []), settled(d, 5001)], "ok"],
   ])("%s", (_, lists, code) => {
     const deployment = new Deployment()
     const [before, after] = lists(deployment)
-    const { floors } = deployment.opened(deployment.publish({ list: before }))
+    const opened = deployment.opened(deployment.publish({ list: before }))
+    const floors = parseState(encodeState(opened.floors))
+    expect(floors).toEqual(opened.floors)
     expect(codeOf(deployment, deployment.publish({ list: after }), { floors })).toBe(code)
   })
 
@@ -278,6 +339,11 @@ describe("state file", () => {
       "SHAPE_MISMATCH",
     ],
     ["cut off", utf8Decode(encodeState(floors)).slice(0, -9), "JSON_MALFORMED"],
+    [
+      "half a range",
+      utf8Decode(encodeState(floors)).replace('"void":{', `"void":{"${"33".repeat(32)}":[[1]],`),
+      "SHAPE_MISMATCH",
+    ],
   ])("a damaged one is refused: %s", (_, text, code) => {
     expect(() => parseState(utf8(text))).toThrow(expect.objectContaining({ code }))
   })

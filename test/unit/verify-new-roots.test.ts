@@ -26,7 +26,11 @@ function withRoots(ours: Deployment, roots: readonly Uint8Array[], registry: Par
   const { trustBundle } = ours.opened(ours.publish({ date: now }), { now })
   return {
     registry,
-    list: { issuers: new Map([[next.issuerKeyId, { coveredBelow: 5000, revoked: new Map(), void: [] }]]) },
+    list: {
+      issuers: new Map(
+        [ours, next].map(({ issuerKeyId }) => [issuerKeyId, { coveredBelow: 5000, revoked: new Map(), void: [] }]),
+      ),
+    },
     change: (targets: Map<string, Uint8Array>) => {
       targets.set("trust-bundle.json", utf8(JSON.stringify(trustBundleJson({ ...trustBundle, roots }))))
     },
@@ -76,7 +80,10 @@ describe("R17: a root that a publisher adds to its trust bundle", () => {
   test("a root that left and comes back waits again", () => {
     const { ours, floors, files } = added()
     const accepted = ours.opened(files, { floors, acceptRoots: [thumbprint], now })
-    const without = ours.opened(ours.publish({ date: now }), { floors: accepted.floors, now })
+    const without = ours.opened(ours.publish({ date: now, ...withRoots(ours, [ours.issuer.root]) }), {
+      floors: accepted.floors,
+      now,
+    })
     expect(without.newRoots).toEqual([])
     const back = ours.publish({ date: now, ...withRoots(ours, [ours.issuer.root, next.issuer.root]) })
     expect(code(ours.opened(back, { floors: without.floors, now }))).toBe("ROOT_NOT_ACCEPTED")

@@ -22,7 +22,8 @@ import {
 } from "@sealwright/formats/trust-bundle"
 import { digest, type Step } from "./requests.ts"
 import { CLOCK_TOLERANCE_MS, isOlderThan, type RevocationReader, revocationReader } from "./revocation.ts"
-import { type BundleFloors, countsOf, raiseFloors, shrunkKinds } from "./state.ts"
+import { takenBack } from "./seen.ts"
+import { type BundleFloors, raiseFloors } from "./state.ts"
 import { type RoleFreshness, refresh, type TufSource, type TufTrusted } from "./tuf-client.ts"
 import { meetsThreshold, type TufCode } from "./tuf-rules.ts"
 import { readTarget } from "./tuf-targets.ts"
@@ -42,7 +43,7 @@ export const BUNDLE_CODES = {
   BUNDLE_VERSION_UNKNOWN: "the bundle or one of its files is of a newer format than this verifier reads",
   LIST_SIGNATURE_INVALID: "a list is not signed by the keys of the lists role",
   LIST_ROLLBACK: "a list is older than one that was seen before",
-  LIST_SHRANK: "a newer list holds less than one that was seen before, and no released hold explains it",
+  LIST_SHRANK: "a newer list takes something back that one before had, and no released hold explains it",
   LIST_FORKED: "two different lists carry one epoch: the list, or the one that it follows, is not the one seen before",
   CLOCK_BEHIND: "a list is dated later than this machine's clock",
 } as const
@@ -328,13 +329,14 @@ function checkFloors(
   registry: Registry,
 ): void {
   if (floors === undefined) return
-  const { epoch, date, counts, digest: seen } = floors.list
+  const { epoch, date, seen, digest: seenDigest } = floors.list
   if (list.epoch < epoch || list.date.getTime() < date.getTime())
     throw new Refusal("LIST_ROLLBACK", REVOCATIONS, `epoch ${list.epoch} after ${epoch}`)
-  const forked = (list.epoch === epoch && listDigest !== seen) || (list.epoch === epoch + 1 && list.previous !== seen)
+  const forked =
+    (list.epoch === epoch && listDigest !== seenDigest) || (list.epoch === epoch + 1 && list.previous !== seenDigest)
   if (forked) throw new Refusal("LIST_FORKED", REVOCATIONS, `epoch ${list.epoch}`)
-  const fewer = shrunkKinds(counts, countsOf(list))
-  if (fewer.length > 0) throw new Refusal("LIST_SHRANK", REVOCATIONS, `fewer ${fewer.join(", ")}`)
+  const missing = takenBack(seen, list)
+  if (missing !== undefined) throw new Refusal("LIST_SHRANK", REVOCATIONS, missing)
   if ((allow?.epoch ?? 0) < floors.allowEpoch)
     throw new Refusal("LIST_ROLLBACK", ALLOW, `epoch ${allow?.epoch ?? "missing"} after ${floors.allowEpoch}`)
   if (registry.epoch < floors.registryEpoch)

@@ -34,8 +34,9 @@ export { type LogEvidence, MAX_LOG_PROOFS } from "./log-proof.ts"
 export { importNotationPolicy, type NotationStatement, policyForReference, type ReadStore } from "./notation-policy.ts"
 export type { CryptoRequest, Step } from "./requests.ts"
 export type { RevocationAnswer, RevocationQuery, RevocationReader } from "./revocation.ts"
+export type { SeenEntries } from "./seen.ts"
 export type { TimestampTrust } from "./signing-time.ts"
-export { type BundleFloors, encodeState, type ListCounts, parseState, raiseLogFloors, STATE_TYPE } from "./state.ts"
+export { type BundleFloors, encodeState, parseState, raiseLogFloors, STATE_TYPE } from "./state.ts"
 export { type Identity, loadTrustPolicy, type Party, type PolicyChecks, type TrustPolicy } from "./trust-policy.ts"
 export {
   type Loaded,

@@ -99,7 +99,7 @@ function revokedBy(list: RevocationList, query: RevocationQuery): RevocationAnsw
     if (rule.kind === "profile" && rule.profile === query.profile && notBefore(query.signedAt?.latest, rule.from))
       return answer(rule, "profile")
   }
-  if (numbers !== undefined && inRanges(numbers.void, query.number))
+  if (numbers !== undefined && rangeOf(numbers.void, query.number) !== undefined)
     return { status: "revoked", reason: VOID_REASON, at: list.date, by: "void number" }
   return undefined
 }
@@ -125,16 +125,22 @@ function notBefore(signedAt: Date | undefined, from: Date): boolean {
   return signedAt === undefined || signedAt.getTime() >= from.getTime()
 }
 
-/** @param ranges inclusive, disjoint, rising */
-function inRanges(ranges: readonly (readonly [number, number])[], number: number): boolean {
+/**
+ * The range that a number is in.
+ * @param ranges inclusive, disjoint, rising
+ */
+export function rangeOf(
+  ranges: readonly (readonly [number, number])[],
+  number: number,
+): readonly [number, number] | undefined {
   let low = 0
   let high = ranges.length
   while (low < high) {
     const middle = (low + high) >> 1
-    const [from, to] = ranges[middle] as readonly [number, number]
-    if (number < from) high = middle
-    else if (number > to) low = middle + 1
-    else return true
+    const range = ranges[middle] as readonly [number, number]
+    if (number < range[0]) high = middle
+    else if (number > range[1]) low = middle + 1
+    else return range
   }
-  return false
+  return undefined
 }

@@ -6,27 +6,20 @@ import type { AllowList, RevocationList } from "@sealwright/formats/revocation-l
 import { array, integer, map, object, openObject, type Reader, string } from "@sealwright/formats/shape"
 import { parseJson } from "@sealwright/formats/strict-json"
 import { formatTime, parseTime } from "@sealwright/formats/time"
+import { type SeenEntries, seenIn, seenJson, seenShape } from "./seen.ts"
 import type { TufFloors } from "./tuf-client.ts"
 import type { ProvenHead } from "./verdict.ts"
 
 export const STATE_TYPE = "application/vnd.sealwright.verifier-state.v1+json"
-export const MAX_STATE_BYTES = 1024 * 1024
+export const MAX_STATE_BYTES = 64 * 1024 * 1024
 /** The two of a deployment, and those that it had before. */
 const MAX_LOGS = 64
-
-/** How much a list holds, by kind. Each only grows: a released hold stays counted among the targets that lists have named. */
-export interface ListCounts {
-  readonly rules: number
-  readonly numbers: number
-  readonly artifacts: number
-  readonly voidNumbers: number
-}
 
 /** The least that a later bundle of the same deployment must have. */
 export interface BundleFloors {
   readonly tuf: TufFloors
   /** digest: lower-case hex SHA-256 of the published file */
-  readonly list: { readonly epoch: number; readonly date: Date; readonly digest: string; readonly counts: ListCounts }
+  readonly list: { readonly epoch: number; readonly date: Date; readonly digest: string; readonly seen: SeenEntries }
   /** epoch 0: none was seen */
   readonly allowEpoch: number
   readonly registryEpoch: number
@@ -34,28 +27,6 @@ export interface BundleFloors {
   readonly roots?: readonly string[] | undefined
   /** the largest verified tree of each transparency log, by origin; undefined: none was seen */
   readonly logs?: ReadonlyMap<string, TreeState> | undefined
-}
-
-/** Distinct targets that the list names or names as released. */
-export function countsOf(list: RevocationList): ListCounts {
-  let numbers = 0
-  let voidNumbers = 0
-  for (const issuer of list.issuers.values()) {
-    numbers += issuer.revoked.size
-    for (const [from, to] of issuer.void) voidNumbers += to - from + 1
-  }
-  let artifacts = list.artifacts.size
-  for (const name of new Set(list.released)) {
-    const [kind = "", ...rest] = name.split(":")
-    if (kind === "artifact" && !list.artifacts.has(rest.join(":"))) artifacts++
-    if (kind === "signature" && !list.issuers.get(rest[0] ?? "")?.revoked.has(Number(rest[1]))) numbers++
-  }
-  return { rules: list.rules.length, numbers, artifacts, voidNumbers: Math.min(voidNumbers, Number.MAX_SAFE_INTEGER) }
-}
-
-/** The kinds of which `now` has fewer than `before`. */
-export function shrunkKinds(before: ListCounts, now: ListCounts): readonly (keyof ListCounts)[] {
-  return (["rules", "numbers", "artifacts", "voidNumbers"] as const).filter((kind) => now[kind] < before[kind])
 }
 
 /** The floors after a list was accepted. */
@@ -71,7 +42,7 @@ export function raiseFloors(
   const { epoch, date } = list
   return {
     tuf,
-    list: { epoch, date, digest, counts: countsOf(list) },
+    list: { epoch, date, digest, seen: seenIn(list) },
     allowEpoch: allowList?.epoch ?? 0,
     registryEpoch,
     roots,
@@ -104,7 +75,7 @@ export function encodeState(floors: BundleFloors): Uint8Array {
   const json = {
     mediaType: STATE_TYPE,
     ...rest,
-    list: { ...list, date: formatTime(list.date) },
+    list: { ...list, date: formatTime(list.date), seen: seenJson(list.seen) },
     ...(logs && {
       logs: Object.fromEntries(
         [...logs].map(([origin, { size, root }]) => [origin, { size: `${size}`, root: hexEncode(root) }]),
@@ -129,7 +100,7 @@ const stateShape = object(
       epoch: version,
       date,
       digest: string(64, /^[0-9a-f]{64}$/),
-      counts: object({ rules: version, numbers: version, artifacts: version, voidNumbers: version }),
+      seen: seenShape,
     }),
     allowEpoch: version,
     registryEpoch: version,
