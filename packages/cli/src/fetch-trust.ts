@@ -54,28 +54,32 @@ export async function fetchTrust(
     files.set(path, kept)
     return kept
   }
-  for (let round = 0; round < MAX_FILES; round++) {
-    try {
-      const bundle = runSync(openBundle({ read, pinnedRoot, now, ...(floors && { floors }) }))
-      if (!bundle.ok)
-        throw new CommandFailure(
-          EXIT.rejected,
-          bundle.code,
-          `${bundle.subject}: ${bundle.detail}`,
-          "What is served was not taken over; the bundle is as it was.",
-        )
-      for (const issuerKeyId of bundle.crlKeyIds) runSync(bundle.crl(issuerKeyId))
-      const present = [...files].filter(
-        (entry): entry is [string, Uint8Array] => entry[1] !== undefined && entry[0] !== BUNDLE_MARKER,
-      )
-      const bytesOfFullCopy = present.reduce((sum, [, bytes]) => sum + bytes.length, 0)
-      return { bundle, files: new Map(present), bytesFetched: fetcher.bytesFetched, bytesOfFullCopy }
-    } catch (error) {
-      if (!(error instanceof NotFetched)) throw error
-      files.set(error.path, await fetchFile(fetcher, trustUrl, error.path, error.maxBytes))
-    }
+  let fetched = 0
+  // What is missing is fetched, and the step that wanted it done again: CRLs by themselves, or each would cost all of the bundle once more.
+  const fetching = async <T>(step: () => T): Promise<T> => {
+    for (; fetched < MAX_FILES; fetched++)
+      try {
+        return step()
+      } catch (error) {
+        if (!(error instanceof NotFetched)) throw error
+        files.set(error.path, await fetchFile(fetcher, trustUrl, error.path, error.maxBytes))
+      }
+    throw new CommandFailure(EXIT.unavailable, "TOO_MANY_FILES", `${trustUrl} wants more than ${MAX_FILES} files`)
   }
-  throw new CommandFailure(EXIT.unavailable, "TOO_MANY_FILES", `${trustUrl} wants more than ${MAX_FILES} files`)
+  const bundle = await fetching(() => runSync(openBundle({ read, pinnedRoot, now, ...(floors && { floors }) })))
+  if (!bundle.ok)
+    throw new CommandFailure(
+      EXIT.rejected,
+      bundle.code,
+      `${bundle.subject}: ${bundle.detail}`,
+      "What is served was not taken over; the bundle is as it was.",
+    )
+  for (const issuerKeyId of bundle.crlKeyIds) await fetching(() => runSync(bundle.crl(issuerKeyId)))
+  const present = [...files].filter(
+    (entry): entry is [string, Uint8Array] => entry[1] !== undefined && entry[0] !== BUNDLE_MARKER,
+  )
+  const bytesOfFullCopy = present.reduce((sum, [, bytes]) => sum + bytes.length, 0)
+  return { bundle, files: new Map(present), bytesFetched: fetcher.bytesFetched, bytesOfFullCopy }
 }
 
 /** Roots may appear, and the timestamp changes; everything else is named by version or digest. */
