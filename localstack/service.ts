@@ -83,7 +83,7 @@ export interface LocalServiceOptions {
   /** whether anyone may read the logs, as a stack with `publicLog` shows them. Default: false */
   readonly publicLog?: boolean
   /** the functions, bundled before; those that this service has none of are left alone. Default: bundled now, below `folder` */
-  readonly bundles?: readonly BundledFunction[]
+  readonly bundles?: readonly Pick<BundledFunction, "name" | "folder">[] | undefined
   /** settings of a function beside those that every deployment has */
   readonly settingsOf?: (functionName: string) => Readonly<Record<string, string>>
   /** another runtime interface client than the stand-in's own, by the path of its program */

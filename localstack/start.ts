@@ -1,5 +1,6 @@
 import { join, resolve } from "node:path"
 import { parseArgs } from "node:util"
+import { FUNCTION_NAMES, OCSP_FUNCTION } from "../functions/routes.ts"
 import { roleArn } from "./people.ts"
 import { startService } from "./service.ts"
 
@@ -10,6 +11,7 @@ const { values } = parseArgs({
     "trust-port": { type: "string", default: "8481" },
     "timestamp-port": { type: "string", default: "8482" },
     "ocsp-port": { type: "string" },
+    functions: { type: "string" },
     quiet: { type: "boolean", default: false },
     help: { type: "boolean", short: "h" },
   },
@@ -18,18 +20,22 @@ const print = (line: string) => void process.stdout.write(`${line}\n`)
 
 if (values.help) {
   print(
-    "Usage: npm start -- [--data .sealwright] [--port 8480] [--trust-port 8481] [--timestamp-port 8482] [--ocsp-port PORT] [--quiet]\n\nRuns the whole service on this machine, on loopback alone. State stands below --data and survives a restart. --ocsp-port switches the OCSP responder on.",
+    "Usage: npm start -- [--data .sealwright] [--port 8480] [--trust-port 8481] [--timestamp-port 8482] [--ocsp-port PORT] [--functions FOLDER] [--quiet]\n\nRuns the whole service on this machine, on loopback alone. State stands below --data and survives a restart. --ocsp-port switches the OCSP responder on. --functions takes functions that are bundled already, each in a folder of its name, instead of bundling them.",
   )
   process.exit(0)
 }
 
 const folder = resolve(values.data)
+const { functions } = values
+const bundled =
+  functions && [...FUNCTION_NAMES, OCSP_FUNCTION].map((name) => ({ name, folder: resolve(functions, name) }))
 const service = await startService({
   folder,
   apiPort: Number(values.port),
   trustPort: Number(values["trust-port"]),
   timestampPort: Number(values["timestamp-port"]),
   ocspPort: values["ocsp-port"] === undefined ? undefined : Number(values["ocsp-port"]),
+  bundles: bundled || undefined,
   log: (line) => {
     if (!values.quiet) print(line)
   },

@@ -1,11 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process"
 import { createHash } from "node:crypto"
 import { readFileSync } from "node:fs"
-import { join } from "node:path"
+import { dirname, join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { parseRevocationList } from "@sealwright/formats/revocation-list"
 import { decodeMetadata } from "@sealwright/formats/tuf"
-import { afterAll, expect, test } from "vitest"
+import { afterAll, expect, inject, test } from "vitest"
 import { type Keys, roleArn } from "../../localstack/people.ts"
 import {
   type Answer,
@@ -24,8 +24,8 @@ import {
  * acknowledged before a kill is there after it. SEED repeats a run's moments.
  */
 
-const KILLS = process.env.SLOW ? 8 : 4
-const LONGEST_LIFE_MS = 2000
+const KILLS = process.env.SLOW ? 8 : 3
+const LONGEST_LIFE_MS = process.env.SLOW ? 2000 : 1500
 const SIGN = "/v1/profiles/release/signatures"
 const folder = temporaryFolder()
 const data = join(folder.path, "service")
@@ -66,7 +66,9 @@ function seeded(seed: number): () => number {
 }
 
 async function start(): Promise<void> {
-  const args = [join(root, "localstack/start.ts"), "--data", data, "--port", "0", "--trust-port", "0", "--quiet"]
+  const functions = dirname(inject("built").functions[0]?.folder ?? "")
+  const ports = ["--port", "0", "--trust-port", "0"]
+  const args = [join(root, "localstack/start.ts"), "--data", data, ...ports, "--functions", functions, "--quiet"]
   const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] })
   const apiUrl = await new Promise<string>((resolve, reject) => {
     let text = ""
