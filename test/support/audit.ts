@@ -49,15 +49,15 @@ export async function policyOf({ ports }: Service): Promise<LogPolicy> {
   return parseLogPolicy(utf8(parseTrustBundle(trustBundle).log?.policy ?? ""))
 }
 
-/** More leaves than a bundle has, revocations of several kinds, a hold that was let go, three publications. */
-async function busyService() {
+/** Signatures, revocations of several kinds, a hold that was let go, three publications. */
+async function busyService(signatures: number) {
   const service = createService()
   await service.setUp()
   await service.profile("release")
   const sign = service.signer()
   const [first] = await sign(signRequest(["one"]))
-  for (let batch = 0; batch < 6; batch++)
-    await sign(signRequest(Array.from({ length: 50 }, (_, i) => `image ${batch} ${i}`)))
+  for (let made = 1; made < signatures; made += 50)
+    await sign(signRequest(Array.from({ length: Math.min(50, signatures - made) }, (_, i) => `image ${made + i}`)))
   await service.publish()
   await logAll(service)
   service.pass(30)
@@ -187,9 +187,12 @@ export function leavesOf(world: World, kind: LogKind, size: number): Uint8Array[
   }).flat()
 }
 
-/** A busy service as it stands, which tests damage in copies, and the same under keys that the tests have. */
-export async function createAuditWorld() {
-  const { service, policy } = await busyService()
+/**
+ * A busy service as it stands, which tests damage in copies, and the same under keys that the tests have.
+ * @param size leaves of the log of signatures; default: more than a bundle has
+ */
+export async function createAuditWorld(size = 301) {
+  const { service, policy } = await busyService(size)
   const sound = worldOf(service, policy)
   const { logs } = (await auditOf(sound))[0]
   const signatures = leavesOf(sound, "signatures", Number(logs.signatures.size))

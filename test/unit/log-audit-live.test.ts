@@ -3,7 +3,7 @@ import { LOG_KINDS } from "@sealwright/core/model"
 import { release } from "@sealwright/core/revoke/flow"
 import { utf8, utf8Decode } from "@sealwright/formats/bytes"
 import type { LogPolicy } from "@sealwright/formats/tlog-policy"
-import { describe, expect, test } from "vitest"
+import { beforeAll, describe, expect, test } from "vitest"
 import { type AuditResult, audit } from "../../packages/cli/src/fsck/audit/audit.ts"
 import { parseProgress } from "../../packages/cli/src/fsck/audit/progress.ts"
 import {
@@ -27,8 +27,12 @@ import { ADMIN, createService, digestOf, signRequest } from "../support/service.
 
 const ignore = () => undefined
 
-/** @param each called between the service and its stores, before each call */
+/**
+ * @param each called between the service and its stores, before each call
+ * @returns `standing` gives what the stores hold now, copied when they were called since
+ */
 async function smallService(each: () => Promise<void> = async () => undefined) {
+  let calls = 0
   const between = <T extends object>(store: T): T =>
     new Proxy(store, {
       get: (target, name) => {
@@ -36,24 +40,29 @@ async function smallService(each: () => Promise<void> = async () => undefined) {
         if (typeof method !== "function") return method
         return async (...args: unknown[]) => {
           await each()
-          return await method.apply(target, args)
+          calls += 1
+          const result = await method.apply(target, args)
+          calls += 1
+          return result
         }
       },
     })
   const service = createService({ table: between, objects: between })
   await service.setUp()
   await service.profile("release")
-  return { service, policy: await policyOf(service) }
+  const policy = await policyOf(service)
+  let seen = { calls: -1, world: worldOf(service, policy) }
+  const standing = () => {
+    if (seen.calls !== calls) seen = { calls, world: worldOf(service, policy) }
+    return { ...seen.world, now: service.ports.clock() }
+  }
+  return { service, policy, standing }
 }
 
 /** An audit of the service as it stands at each call. */
-async function auditLive(service: Service, policy: LogPolicy, run: AuditRun = {}, earlier?: Uint8Array) {
+async function auditLive(standing: () => World, policy: LogPolicy, run: AuditRun = {}, earlier?: Uint8Array) {
   const request = { trusted: trustedBy(policy), progress: earlier && parseProgress(earlier), full: false }
-  return await audit(
-    portsOf(() => worldOf(service, policy), run),
-    request,
-    ignore,
-  )
+  return await audit(portsOf(standing, run), request, ignore)
 }
 
 /** What people and schedules do, one after the other. */
@@ -87,7 +96,7 @@ describe("log audit of a service that goes on (R12, R30)", () => {
     ["an act at each step", 1, 1],
     ["two acts at each step, the other way round,", 2, 5],
   ])("%s is no finding", { timeout: 60_000 }, async (_, atOnce, stride) => {
-    const { service, policy } = await smallService()
+    const { service, policy, standing } = await smallService()
     const acts = actsOf(service)
     let step = 0
     let acted: Promise<unknown> = Promise.resolve()
@@ -100,18 +109,18 @@ describe("log audit of a service that goes on (R12, R30)", () => {
     for (let audits = 0; audits < 2; audits++) {
       const saved: Uint8Array[] = []
       const each: AuditRun["each"] = (port) => (port === "save" ? undefined : act())
-      const result = await auditLive(service, policy, { saved, each, pageSize: 400 }, earlier)
+      const result = await auditLive(standing, policy, { saved, each, pageSize: 400 }, earlier)
       expect(result.findings).toEqual([])
       earlier = saved.at(-1)
     }
     for (let rounds = 0; rounds < 2; rounds++) await logAll(service)
-    const last = await auditLive(service, policy, {}, earlier)
+    const last = await auditLive(standing, policy, {}, earlier)
     expect(last).toMatchObject({ findings: [], waiting: 0, later: 0 })
     expect(last.revocations).toBeGreaterThan(3)
   })
 
   test("what waits and is logged at any step of an audit is no finding", { timeout: 120_000 }, async () => {
-    const { service, policy } = await smallService()
+    const { service, policy, standing } = await smallService()
     const [sign, revoke, publish, ...acts] = actsOf(service)
     for (let at = 1, steps = at; at <= steps; at++) {
       steps = 0
@@ -120,12 +129,12 @@ describe("log audit of a service that goes on (R12, R30)", () => {
         if (port === "save" || ++steps !== at) return
         for (const act of acts) await act()
       }
-      expect((await auditLive(service, policy, { each, pageSize: 100 })).findings, `step ${at}`).toEqual([])
+      expect((await auditLive(standing, policy, { each, pageSize: 100 })).findings, `step ${at}`).toEqual([])
     }
   })
 
   test("a hold that is made and let go while it is compared is no finding", { timeout: 120_000 }, async () => {
-    const { service, policy } = await smallService()
+    const { service, policy, standing } = await smallService()
     const [, revoke, , log, letGo] = actsOf(service)
     for (let at = 2, steps = at; at <= steps; at++) {
       steps = 0
@@ -136,27 +145,27 @@ describe("log audit of a service that goes on (R12, R30)", () => {
         else if (++steps === 1) for (const act of [revoke, log]) await act?.()
         else if (steps === at) await letGo?.()
       }
-      expect((await auditLive(service, policy, { each })).findings, `step ${at}`).toEqual([])
+      expect((await auditLive(standing, policy, { each })).findings, `step ${at}`).toEqual([])
     }
   })
 
   test("the first leaves of logs at any step of an audit are no finding", { timeout: 120_000 }, async () => {
     for (let at = 1, steps = at; at <= steps; at++) {
       steps = 0
-      const { service, policy } = await smallService()
+      const { service, policy, standing } = await smallService()
       const each: AuditRun["each"] = async (port) => {
         if (port !== "save" && ++steps === at) await logAll(service)
       }
-      expect((await auditLive(service, policy, { each })).findings, `step ${at}`).toEqual([])
+      expect((await auditLive(standing, policy, { each })).findings, `step ${at}`).toEqual([])
     }
   })
 
   test("whatever sequencer and publisher have not finished is no finding", { timeout: 120_000 }, async () => {
     const watch = { audits: 0, policy: undefined as LogPolicy | undefined }
-    const { service, policy } = await smallService(async () => {
+    const { service, policy, standing } = await smallService(async () => {
       if (watch.policy === undefined) return
       watch.audits += 1
-      expect((await auditLive(service, watch.policy)).findings).toEqual([])
+      expect((await auditLive(standing, watch.policy)).findings).toEqual([])
     })
     const [sign, revoke] = actsOf(service)
     for (const round of [1, 2]) {
@@ -221,9 +230,14 @@ describe("log audit of a service that goes on (R12, R30)", () => {
 })
 
 describe("log audit that was cut (R12, R30)", () => {
+  let sound: AuditWorld
+  beforeAll(async () => {
+    sound = await createAuditWorld()
+  }, 60_000)
+
   /** Something of every stage is wrong with it, and something that is told once. */
-  async function damaged(filler = 0): Promise<World> {
-    const { forged, events } = await createAuditWorld()
+  function damaged(filler = 0): World {
+    const { forged, events } = sound
     const others = Array.from({ length: filler }, (_, i) =>
       utf8(`{"apiVersion":"sealwright/v1","at":"","id":"${i}","kind":"profile"}`),
     )
@@ -248,7 +262,7 @@ describe("log audit that was cut (R12, R30)", () => {
    * @param stepsOf how many steps each run has
    * @param oneSave each run is killed, too, as soon as it has saved how far it is
    */
-  async function untilDone(world: World, stepsOf: (run: number) => number, oneSave = false) {
+  async function untilDone(world: World, stepsOf: (run: number) => number, oneSave = false, bundlesPerSave = 256) {
     const saved: Uint8Array[] = []
     const delivered: AuditResult[] = []
     let steps = 0
@@ -260,7 +274,8 @@ describe("log audit that was cut (R12, R30)", () => {
         if (left-- <= 0 || (oneSave && saved.length > before)) throw new Error("killed")
       }
       const last = saved.at(-1)
-      const request = { trusted: trustedBy(world.policy), progress: last && parseProgress(last), full: false }
+      const progress = last && parseProgress(last)
+      const request = { trusted: trustedBy(world.policy), progress, full: false, bundlesPerSave }
       try {
         await audit(
           portsOf(() => world, { saved, pageSize: 5, each: step }),
@@ -270,10 +285,10 @@ describe("log audit that was cut (R12, R30)", () => {
             step()
           },
         )
-        return { delivered, steps, runs: run + 1 }
+        return { delivered, steps, saved, runs: run + 1 }
       } catch (error) {
         expect(error).toMatchObject({ message: "killed" })
-        if (oneSave && delivered.length > 0) return { delivered, steps, runs: run + 1 }
+        if (oneSave && delivered.length > 0) return { delivered, steps, saved, runs: run + 1 }
       }
     }
   }
@@ -281,12 +296,14 @@ describe("log audit that was cut (R12, R30)", () => {
   const sameAs = (whole: AuditResult) => ({ ...whole, resumed: expect.any(Boolean) })
 
   test("goes on to the same result, wherever it was killed", { timeout: 120_000 }, async () => {
-    const world = await damaged()
+    const world = damaged()
     const { delivered, steps } = await untilDone(world, () => Number.POSITIVE_INFINITY)
     const whole = delivered[0] as AuditResult
     expect(codesOf(whole)).toEqual(DAMAGE)
     // All of the end, where results are kept and delivered, and samples of what comes before it.
-    const cuts = Array.from({ length: steps }, (_, at) => at).filter((at) => at % 97 === 0 || at > steps - 12)
+    const cuts = Array.from({ length: steps }, (_, at) => at).filter(
+      (at) => at % (process.env.SLOW ? 19 : 199) === 0 || at > steps - 12,
+    )
     for (const cut of cuts) {
       const { delivered: told, runs } = await untilDone(world, (run) => (run === 0 ? cut : Number.POSITIVE_INFINITY))
       expect(runs).toBe(2)
@@ -297,17 +314,19 @@ describe("log audit that was cut (R12, R30)", () => {
   test("goes on though it is killed again and again, in the middle of a long log too", {
     timeout: 120_000,
   }, async () => {
-    const world = await damaged(66_000)
+    const perSave = process.env.SLOW ? 256 : 8
+    const world = damaged(perSave * 256 + 500)
     flip(world, "log/events/tile/entries/003", 99)
     const [whole] = (await untilDone(world, () => Number.POSITIVE_INFINITY)).delivered
-    const { delivered, runs } = await untilDone(world, () => Number.POSITIVE_INFINITY, true)
+    const { delivered, saved, runs } = await untilDone(world, () => Number.POSITIVE_INFINITY, true, perSave)
     expect(delivered).toEqual([sameAs(whole as AuditResult)])
     expect(runs).toBeGreaterThan(3)
+    const walked = saved.map(parseProgress).filter(({ stage }) => stage === "events")
+    expect(walked.map(({ events }) => events.tree.tileRoots.length)).toContain(perSave)
   })
 
   test("a progress file that was cut or changed is refused", async () => {
-    const { world }: AuditWorld = await createAuditWorld()
-    const [, progress] = await auditOf(world())
+    const [, progress] = await auditOf(sound.world())
     expect(() => parseProgress(progress.subarray(0, -20))).toThrow(expect.objectContaining({ code: "JSON_MALFORMED" }))
     const text = utf8Decode(progress)
     for (const [from, to] of [

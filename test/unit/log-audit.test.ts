@@ -19,7 +19,9 @@ import {
   type World,
 } from "../support/audit.ts"
 
-describe("log audit (R12, R30)", () => {
+type Damages = readonly (readonly [what: string, found: readonly AuditCode[], damage: (made: World) => void])[]
+
+describe("log audit of a log of several bundles (R12, R30)", () => {
   let made: AuditWorld
   let signatures: Uint8Array[]
   let events: Uint8Array[]
@@ -53,7 +55,7 @@ describe("log audit (R12, R30)", () => {
     }
   })
 
-  const damages: readonly (readonly [string, readonly AuditCode[], (made: World) => void])[] = [
+  const damages: Damages = [
     [
       "an entry that was changed",
       ["AUDIT_ENTRIES_CHANGED"],
@@ -86,6 +88,57 @@ describe("log audit (R12, R30)", () => {
           made.objects.set(`log/signatures/${path}`, other.objects.get(`log/signatures/${path}`) as Uint8Array)
       },
     ],
+  ]
+  test.each(damages)("finds %s", async (_, codes, damage) => {
+    const made = world()
+    damage(made)
+    expect(codesOf((await auditOf(made))[0])).toEqual(codes)
+  })
+
+  test("a later audit reads on from where the last ended, and notices another past", async () => {
+    const before = forged(events.slice(0, -2))
+    const [, progress] = await auditOf(before)
+    const [grown] = await auditOf(forged(), progress)
+    expect(grown).toMatchObject({ findings: [], known: { events: `${events.length - 2}`, signatures: "301" } })
+    for (const full of [false, true]) {
+      const other = [utf8("{}"), ...events.slice(1)]
+      expect(codesOf((await auditOf(forged(other), progress, full))[0])).toContain("AUDIT_REWRITTEN")
+      const rolled = await auditOf(forged(events.slice(0, 3)), progress, full)
+      expect(codesOf(rolled[0])).toEqual(["AUDIT_ROLLED_BACK"])
+      // What was seen before stays what the next audit holds the log to.
+      expect(codesOf((await auditOf(forged(events.slice(0, 3)), rolled[1], full))[0])).toEqual(["AUDIT_ROLLED_BACK"])
+    }
+    const rewritten = [utf8("{}"), ...signatures.slice(1)]
+    const full = codesOf((await auditOf(forged(events, rewritten), progress, true))[0])
+    expect(full).toEqual(["AUDIT_RECORD_CHANGED", "AUDIT_REWRITTEN"])
+    expect(codesOf((await auditOf(forged(events, rewritten), progress))[0])).toContain("AUDIT_ROOT_WRONG")
+  })
+
+  test("an old entry that was changed is noticed with --full", async () => {
+    const [, progress] = await auditOf(world())
+    const made = world()
+    flip(made, "log/signatures/tile/entries/000", 99)
+    expect((await auditOf(made, progress))[0].findings).toEqual([])
+    expect(codesOf((await auditOf(made, progress, true))[0])).toEqual(["AUDIT_ENTRIES_CHANGED"])
+    const tile = world()
+    flip(tile, "log/signatures/tile/0/000", 99)
+    expect(codesOf((await auditOf(tile, progress))[0])).toEqual(["AUDIT_TILE_CHANGED"])
+  })
+})
+
+describe("log audit (R12, R30)", () => {
+  const SIZE = 12
+  let made: AuditWorld
+  let signatures: Uint8Array[]
+  let events: Uint8Array[]
+  beforeAll(async () => {
+    made = await createAuditWorld(SIZE)
+    ;({ signatures, events } = made)
+  }, 60_000)
+  const world = () => made.world()
+  const forged: AuditWorld["forged"] = (...leaves) => made.forged(...leaves)
+
+  const damages: Damages = [
     [
       "a checkpoint that was changed",
       ["AUDIT_CHECKPOINT_UNVERIFIED"],
@@ -104,7 +157,7 @@ describe("log audit (R12, R30)", () => {
     [
       "a record whose place is beyond the log",
       ["AUDIT_LEAF_WITHOUT_RECORD", "AUDIT_RECORD_NOT_LOGGED"],
-      (made) => change(made, ({ pk }) => pk === `logged#${recordAt(made, 7)}`, { index: 301 }),
+      (made) => change(made, ({ pk }) => pk === `logged#${recordAt(made, 7)}`, { index: SIZE }),
     ],
     [
       "a leaf whose record was deleted",
@@ -246,35 +299,5 @@ describe("log audit (R12, R30)", () => {
   test("a checkpoint under other keys than the policy's is refused", async () => {
     const found = codesOf((await auditOf({ ...forged(), policy: made.policy }))[0])
     expect(found).toEqual(["AUDIT_CHECKPOINT_UNVERIFIED"])
-  })
-
-  test("a later audit reads on from where the last ended, and notices another past", async () => {
-    const before = forged(events.slice(0, -2))
-    const [, progress] = await auditOf(before)
-    const [grown] = await auditOf(forged(), progress)
-    expect(grown).toMatchObject({ findings: [], known: { events: `${events.length - 2}`, signatures: "301" } })
-    for (const full of [false, true]) {
-      const other = [utf8("{}"), ...events.slice(1)]
-      expect(codesOf((await auditOf(forged(other), progress, full))[0])).toContain("AUDIT_REWRITTEN")
-      const rolled = await auditOf(forged(events.slice(0, 3)), progress, full)
-      expect(codesOf(rolled[0])).toEqual(["AUDIT_ROLLED_BACK"])
-      // What was seen before stays what the next audit holds the log to.
-      expect(codesOf((await auditOf(forged(events.slice(0, 3)), rolled[1], full))[0])).toEqual(["AUDIT_ROLLED_BACK"])
-    }
-    const rewritten = [utf8("{}"), ...signatures.slice(1)]
-    const full = codesOf((await auditOf(forged(events, rewritten), progress, true))[0])
-    expect(full).toEqual(["AUDIT_RECORD_CHANGED", "AUDIT_REWRITTEN"])
-    expect(codesOf((await auditOf(forged(events, rewritten), progress))[0])).toContain("AUDIT_ROOT_WRONG")
-  })
-
-  test("an old entry that was changed is noticed with --full", async () => {
-    const [, progress] = await auditOf(world())
-    const made = world()
-    flip(made, "log/signatures/tile/entries/000", 99)
-    expect((await auditOf(made, progress))[0].findings).toEqual([])
-    expect(codesOf((await auditOf(made, progress, true))[0])).toEqual(["AUDIT_ENTRIES_CHANGED"])
-    const tile = world()
-    flip(tile, "log/signatures/tile/0/000", 99)
-    expect(codesOf((await auditOf(tile, progress))[0])).toEqual(["AUDIT_TILE_CHANGED"])
   })
 })

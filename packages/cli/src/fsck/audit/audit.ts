@@ -24,6 +24,8 @@ export interface AuditRequest {
   readonly progress: Progress | undefined
   /** reads every entry again, and not only those that the last audit did not see; an audit that was cut goes on as it began */
   readonly full: boolean
+  /** how often a long walk saves how far it is, in bundles of 256 leaves; default 256 */
+  readonly bundlesPerSave?: number
 }
 
 export interface AuditResult {
@@ -65,6 +67,7 @@ export async function audit(
     ports,
     progress,
     trusted: request.trusted,
+    bundlesPerSave: request.bundlesPerSave ?? BUNDLES_PER_SAVE,
     report: reporter(progress),
     save: () => save(ports, progress),
   }
@@ -81,12 +84,14 @@ export async function audit(
   return result
 }
 
+const BUNDLES_PER_SAVE = 256
 const NONE_SETTLED: Settled = { waiting: 0, later: 0 }
 
 interface Run {
   readonly ports: AuditPorts
   readonly progress: Progress
   readonly trusted: TrustedLogs
+  readonly bundlesPerSave: number
   readonly report: AuditReport
   readonly save: () => void
 }
@@ -174,9 +179,10 @@ async function walk(
   known: AuditedTree,
   onLeaf: (index: number, leaf: Uint8Array) => void,
 ) {
-  const { ports, progress, report } = run
+  const { ports, progress, report, save, bundlesPerSave } = run
   const from = progress.full && known === progress.known[kind] ? 0 : Number(sizeOf(known))
-  return await walkLog(ports, { kind, head, known, walked: progress[kind], report, from, onLeaf, save: run.save })
+  const walked = progress[kind]
+  return await walkLog(ports, { kind, head, known, walked, report, from, onLeaf, save, bundlesPerSave })
 }
 
 async function compareTable(run: Run, tree: AuditedTree | undefined): Promise<Settled> {

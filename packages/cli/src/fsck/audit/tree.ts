@@ -1,6 +1,6 @@
 /** Merkle trees of the audit (RFC 6962 §2.1), by code that the sequencer does not share. */
-import { createHash } from "node:crypto"
-import { leafInput, leftSize, nodeInput } from "@sealwright/formats/merkle"
+import { hash } from "node:crypto"
+import { leafInput, nodeInput } from "@sealwright/formats/merkle"
 import { TILE_WIDTH, type Tile } from "@sealwright/formats/tlog-tiles"
 
 /** A tree by the roots of its full bundles: 32 bytes for 256 leaves, from which all levels above follow. */
@@ -22,7 +22,7 @@ export function newTree(tileRoots: readonly Uint8Array[] = []): GrowingTree {
 }
 
 export function sha256(bytes: Uint8Array): Uint8Array {
-  return new Uint8Array(createHash("sha256").update(bytes).digest())
+  return new Uint8Array(hash("sha256", bytes, "buffer"))
 }
 
 export function leafHash(entry: Uint8Array): Uint8Array {
@@ -35,24 +35,16 @@ export function sizeOf({ tileRoots, last }: AuditedTree): bigint {
 
 /** Of 256 hashes. */
 export function tileRoot(hashes: readonly Uint8Array[]): Uint8Array {
-  return rootOver(0, hashes.length, (at) => hashes[at] as Uint8Array)
+  return rootOver(hashes)
 }
 
 export function rootOf({ tileRoots, last }: AuditedTree): Uint8Array {
   if (tileRoots.length === 0 && last.length === 0) return sha256(new Uint8Array(0))
-  const left = () => rootOver(0, tileRoots.length, (at) => tileRoots[at] as Uint8Array)
-  const right = () => rootOver(0, last.length, (at) => last[at] as Uint8Array)
-  if (last.length === 0) return left()
-  if (tileRoots.length === 0) return right()
+  if (last.length === 0) return rootOver(tileRoots)
+  let root = rootOver(last)
   // A tree parts at powers of two, so each full subtree of the left is one of the whole: fold the partial bundle into them from the right.
-  let root = right()
   for (const [start, end] of fullSubtrees(tileRoots.length).reverse())
-    root = sha256(
-      nodeInput(
-        rootOver(start, end, (at) => tileRoots[at] as Uint8Array),
-        root,
-      ),
-    )
+    root = sha256(nodeInput(rootOver(tileRoots.slice(start, end)), root))
   return root
 }
 
@@ -67,10 +59,18 @@ function fullSubtrees(size: number): [number, number][] {
   return subtrees
 }
 
-function rootOver(start: number, end: number, hashAt: (at: number) => Uint8Array): Uint8Array {
-  if (end - start === 1) return hashAt(start)
-  const middle = start + Number(leftSize(BigInt(end - start)))
-  return sha256(nodeInput(rootOver(start, middle, hashAt), rootOver(middle, end, hashAt)))
+/** Level by level: pairs from the left are the full subtrees, and a node without a neighbour goes up as it is. */
+function rootOver(nodes: readonly Uint8Array[]): Uint8Array {
+  let row = nodes
+  while (row.length > 1) {
+    const above: Uint8Array[] = []
+    for (let at = 0; at < row.length; at += 2) {
+      const [left, right] = [row[at] as Uint8Array, row[at + 1]]
+      above.push(right === undefined ? left : sha256(nodeInput(left, right)))
+    }
+    row = above
+  }
+  return row[0] as Uint8Array
 }
 
 /** The tiles above level 0, lowest level first. */

@@ -18,7 +18,6 @@ import { type AuditedTree, type GrowingTree, leafHash, rootOf, sizeOf, tileRoot,
 
 /** Bundles that are read at once: 16 MiB each at the very most, and some 100 KiB as they are. */
 const BUNDLES_AT_ONCE = 8
-const BUNDLES_PER_SAVE = 256
 const MAX_SUSPECTS = 16
 export const NOT_THE_TREES = "is missing, or holds other hashes than the tree"
 
@@ -35,6 +34,7 @@ export interface WalkRequest {
   readonly onLeaf: (index: number, leaf: Uint8Array) => void
   /** how far it came may be kept */
   readonly save: () => void
+  readonly bundlesPerSave: number
 }
 
 interface Bundle {
@@ -49,7 +49,7 @@ interface Bundle {
  * @returns the tree, as the checkpoint says that it is; undefined when it is not the checkpoint's, which is a finding
  */
 export async function walkLog(ports: AuditPorts, request: WalkRequest): Promise<AuditedTree | undefined> {
-  const { kind, head, known, walked, report } = request
+  const { kind, head, known, walked, report, bundlesPerSave } = request
   const before = Math.max(Number(sizeOf(known)), Number(sizeOf(walked.tree)))
   if (before > head.size) {
     report("AUDIT_ROLLED_BACK", `log ${kind}`, `${head.size} leaves, and ${before} before`)
@@ -61,7 +61,7 @@ export async function walkLog(ports: AuditPorts, request: WalkRequest): Promise<
     for (const bundle of await Promise.all(indexes.map((index) => readBundle(ports, kind, index, head.size))))
       if (!takeBundle(request, bundle)) return undefined
     next += indexes.length
-    if (next - saved >= BUNDLES_PER_SAVE && next < bundles) {
+    if (next - saved >= bundlesPerSave && next < bundles) {
       request.save()
       ports.note(`sealwright: log ${kind}: ${next * TILE_WIDTH} of ${head.size} leaves`)
       saved = next
