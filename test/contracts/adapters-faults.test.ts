@@ -5,7 +5,7 @@ import { createInvoke, LAMBDA } from "@sealwright/adapters/lambda"
 import { createSignedRequest } from "@sealwright/adapters/signed-request"
 import type { Objects, Table } from "@sealwright/core/ports"
 import { utf8 } from "@sealwright/formats/bytes"
-import { afterEach, beforeEach, describe, expect, test } from "vitest"
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest"
 import { AwsError } from "../../localstack/http/aws-error.ts"
 import type { ServiceCall } from "../../localstack/http/faults.ts"
 import { KmsError } from "../../localstack/kms/errors.ts"
@@ -25,6 +25,15 @@ const inject = (count: number, operation: string, phase: ServiceCall["phase"], e
 }
 const HEADERS = { contentType: "text/plain", cacheControl: "no-store" }
 const ALL_ATTEMPTS = 3
+
+/** Every pause before another attempt, the SDK's and the adapters' own, is a random share of a bound: here all draws are short ones. */
+beforeAll(() => {
+  const draw = Math.random
+  vi.spyOn(Math, "random").mockImplementation(() => draw() / 100)
+})
+afterAll(() => {
+  vi.restoreAllMocks()
+})
 
 let endpoint: Endpoint
 afterEach(async () => {
