@@ -1,12 +1,36 @@
+import type { KeyPairKeyObjectResult } from "node:crypto"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { promisify } from "node:util"
 import { openLocalHome } from "@sealwright/adapters/local-keys"
 import { createMemoryKeys } from "@sealwright/adapters/memory-keys"
-import { afterAll, beforeAll, describe } from "vitest"
+import { afterAll, beforeAll, describe, vi } from "vitest"
 import { type Endpoint, embeddedKms } from "./embedded.ts"
 import { keysAt } from "./endpoints.ts"
 import { type KeyHome, keysContract } from "./keys-contract.ts"
+
+/**
+ * Cheaper cryptography. A pair of RSA keys takes seconds: all homes are handed the same one of each size, made by the first that asks. And a password
+ * goes through a sixteenth of the work that key files name.
+ */
+vi.mock("node:crypto", async (original) => {
+  const crypto = await original<typeof import("node:crypto")>()
+  const rsa = new Map<number, KeyPairKeyObjectResult>()
+  const make = (kind: string, options: { readonly modulusLength: number }) => {
+    if (kind !== "rsa") return Reflect.apply(crypto.generateKeyPairSync, crypto, [kind, options])
+    const { modulusLength } = options
+    const pair = rsa.get(modulusLength) ?? crypto.generateKeyPairSync(kind, { modulusLength })
+    rsa.set(modulusLength, pair)
+    return pair
+  }
+  const generateKeyPair = Object.assign(() => undefined, {
+    [promisify.custom]: async (...args: Parameters<typeof make>) => make(...args),
+  })
+  const scrypt = (...[password, salt, length, options, done]: Required<Parameters<typeof crypto.scrypt>>) =>
+    crypto.scrypt(password, salt, length, { ...options, N: Number(options.N) / 16 }, done)
+  return { ...crypto, generateKeyPairSync: make, generateKeyPair, scrypt }
+})
 
 describe("keys in memory", () => {
   const memory = createMemoryKeys()
