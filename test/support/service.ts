@@ -50,7 +50,7 @@ function nobodyOutside(): never {
   throw new Error("no outside authority was given")
 }
 
-/** A whole service over memory, with a clock that the test moves. `wrap` puts something between the flows and a store. */
+/** A whole service over memory, with a clock that the test moves. `wrap` puts something between the flows and a store. @param memory what stands already */
 export function createService(
   wrap: {
     table?: (table: Table) => Table
@@ -61,8 +61,8 @@ export function createService(
     outsideTimestampers?: OutsideTimestampers
     cosign?: Cosign
   } = {},
+  memory = { table: createMemoryTable(), objects: createMemoryObjects(), keys: createMemoryKeys() },
 ) {
-  const memory = { table: createMemoryTable(), objects: createMemoryObjects(), keys: createMemoryKeys() }
   const table = wrap.table?.(memory.table) ?? memory.table
   const objects = wrap.objects?.(memory.objects) ?? memory.objects
   const keys = wrap.keys?.(memory.keys) ?? memory.keys

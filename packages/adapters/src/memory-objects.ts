@@ -11,6 +11,8 @@ export interface MemoryObjects extends Objects {
   dump(): ReadonlyMap<string, PublishedObject>
   /** Deletes, as nobody in the service may, what a key matches. @returns what was there */
   lose(matches: (key: string) => boolean): ReadonlyMap<string, PublishedObject>
+  /** Another bucket that begins as this one stands. */
+  fork(): MemoryObjects
 }
 
 interface Stored extends PublishedObject {
@@ -23,8 +25,10 @@ interface Stored extends PublishedObject {
  * so replacing it throws.
  */
 export function createMemoryObjects(): MemoryObjects {
-  const objects = new Map<string, Stored>()
+  return objectsIn(new Map())
+}
 
+function objectsIn(objects: Map<string, Stored>): MemoryObjects {
   function put(key: string, bytes: Uint8Array, headers: ObjectHeaders, immutable: boolean): { etag: string } {
     const etag = `"${createHash("md5").update(bytes).digest("hex")}"`
     const { contentType, cacheControl } = headers
@@ -54,6 +58,7 @@ export function createMemoryObjects(): MemoryObjects {
       for (const [key] of lost) objects.delete(key)
       return new Map(lost)
     },
+    fork: () => objectsIn(new Map(objects)),
     dump() {
       return new Map(
         [...objects].map(([key, { bytes, contentType, cacheControl }]) => [
