@@ -1,6 +1,7 @@
 import { hexEncode } from "@sealwright/formats/bytes"
 import { parseTrustBundle } from "@sealwright/formats/trust-bundle"
-import { verifyNotaryEnvelope } from "@sealwright/verifier/notary"
+import { ChainCache } from "@sealwright/verifier/chain-cache"
+import { type NotaryResult, verifyNotaryEnvelope } from "@sealwright/verifier/notary"
 import type { Step } from "@sealwright/verifier/requests"
 import type { Finding, Items, StoredItem, StoredValue } from "./state.ts"
 
@@ -134,7 +135,14 @@ function rangesOf(value: StoredValue | undefined): [number, number][] {
 
 function readRecords(items: Items, run: Run, report: Report): Map<string, CheckedRecord> {
   const trusted = rootsOf(items)
-  const stamping = [...trusted, ...timestampRootsOf(items)]
+  const timestamps = { roots: [...trusted, ...timestampRootsOf(items)], required: "always" } as const
+  const cache = new ChainCache()
+  const problemOf = (bytes: Uint8Array, record: CheckedRecord, place: Place) =>
+    envelopeProblem(
+      run(verifyNotaryEnvelope(bytes, { trusted, timestamps, now: record.signedAt, cache })),
+      record,
+      place,
+    )
   const records = new Map<string, CheckedRecord>()
   for (const [id, partition] of items.partitions("signature#")) {
     const item = partition.find(({ sk }) => sk === "record")
@@ -149,8 +157,7 @@ function readRecords(items: Items, run: Run, report: Report): Map<string, Checke
       report({ code: "RECORD_ENVELOPE_INVALID", subject: id, detail: `${envelopes.length} envelopes` })
     for (const [at, place] of places.entries()) {
       const bytes = envelopes[at]?.bytes
-      const problem =
-        bytes instanceof Uint8Array ? envelopeProblem(bytes, record, place, trusted, stamping, run) : "no envelope"
+      const problem = bytes instanceof Uint8Array ? problemOf(bytes, record, place) : "no envelope"
       if (problem !== undefined) report({ code: "RECORD_ENVELOPE_INVALID", subject: id, detail: problem })
     }
   }
@@ -195,21 +202,7 @@ function timestampRootsOf(items: Items): Uint8Array[] {
   })
 }
 
-function envelopeProblem(
-  bytes: Uint8Array,
-  record: CheckedRecord,
-  place: Place,
-  trusted: readonly Uint8Array[],
-  stamping: readonly Uint8Array[],
-  run: Run,
-): string | undefined {
-  const result = run(
-    verifyNotaryEnvelope(bytes, {
-      trusted,
-      timestamps: { roots: stamping, required: "always" },
-      now: record.signedAt,
-    }),
-  )
+function envelopeProblem(result: NotaryResult, record: CheckedRecord, place: Place): string | undefined {
   if (!result.ok) return result.code
   if (result.target.digest !== record.digest) return `signs ${result.target.digest}`
   if (result.number !== place.number) return `carries number ${result.number}`
