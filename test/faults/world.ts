@@ -68,7 +68,8 @@ export class World {
   readonly #heads = new Map<string, number>()
   readonly #draw: () => number
   readonly #watched: FaultyPorts
-
+  /** writes that took effect */
+  #changes = 0
   readonly #crypto: CryptoScheme
 
   constructor(draw: () => number, items: readonly Item[] = [], crypto = CHEAP_CRYPTO) {
@@ -86,6 +87,13 @@ export class World {
   }
 
   readonly random: RandomBytes = (length) => Uint8Array.from({ length }, () => Math.floor(this.#draw() * 256))
+
+  /** How far this deployment has come. In two runs that began alike and went alike up to here it is the same, and so is what the stores hold. */
+  course(): string {
+    const { released, promised, suspended, editions } = this
+    const told = [released.length, promised.length, suspended.size, editions.length]
+    return [this.#changes, this.now.toISOString(), ...told].join()
+  }
 
   fail(problem: string): void {
     if (this.violations.length < 20) this.violations.push(problem)
@@ -141,19 +149,20 @@ export class World {
       }
     }
     await publish(ports, true).catch((error: unknown) => this.fail(`I8: publishing after the faults: ${String(error)}`))
-    this.#runFsck(this.table.dump())
-    this.#checkLists()
-    await this.#checkRequests()
+    const items = this.table.dump()
+    this.#runFsck(items)
+    this.#checkLists(items)
+    this.#checkRequests(items)
   }
 
   /** The product's own check, over the keys of this world. */
-  #runFsck(items: Item[]): void {
+  #runFsck(items: readonly Item[]): void {
     const objects = new Map([...this.objects.dump()].map(([key, { bytes }]) => [key, bytes]))
     for (const { code, subject, detail } of fsck({ items, objects }, this.#crypto.run).findings)
       this.fail(`fsck: ${code} ${subject} ${detail}`)
   }
 
-  #checkLists(): void {
+  #checkLists(items: readonly Item[]): void {
     const last = this.editions.at(-1)
     for (const [i, list] of this.editions.entries()) {
       const before = this.editions[i - 1]
@@ -164,7 +173,7 @@ export class World {
     }
     for (const { name, epoch } of this.promised)
       if (last === undefined || last.epoch < epoch) this.fail(`I2: ${name} was promised for ${epoch} and never shown`)
-    const numbers = this.table.dump().filter((item) => item.sk === "record")
+    const numbers = items.filter((item) => item.sk === "record")
     for (const list of this.editions)
       for (const record of numbers) {
         const entry = list.issuers[String(record.issuerKeyId)]
@@ -181,7 +190,7 @@ export class World {
           .filter((place) => place?.issuerKeyId === issuerKeyId)
           .map((place) => Number(place?.number)),
       )
-      const issuer = this.table.dump().find((item) => item.pk === "issuers" && item.issuerKeyId === issuerKeyId)
+      const issuer = items.find((item) => item.pk === "issuers" && item.issuerKeyId === issuerKeyId)
       for (let number = Number(issuer?.firstNumber); number < Number(entry.coveredBelow); number++)
         if (!used.has(number) && !entry.void.some((range) => within(range, number)))
           this.fail(`lease account: the list calls ${number} good, and nothing was recorded under it`)
@@ -189,9 +198,9 @@ export class World {
   }
 
   /** I5, seen from the table: no two records answer one subject of one request. */
-  async #checkRequests(): Promise<void> {
+  #checkRequests(items: readonly Item[]): void {
     const seen = new Map<string, string>()
-    for (const item of this.table.dump()) {
+    for (const item of items) {
       if (item.sk !== "record") continue
       const request = `${String(item.requestDigest)} ${String((item.subject as { digest: string }).digest)}`
       const before = seen.get(request)
@@ -203,13 +212,13 @@ export class World {
   #watchTable(table: Table): Table {
     const watched = async (writes: readonly Write[]) => {
       const result = await table.transact(writes)
-      if (result.committed)
-        for (const write of writes) {
-          if ("put" in write && write.put.pk.startsWith("leases#"))
-            this.#leases.push(write.put as unknown as TakenLease)
-          if ("put" in write && write.put.sk === "record" && this.suspended.has(String(write.put.profile)))
-            this.fail(`D3: ${String(write.put.id)} was recorded after the suspension was acknowledged`)
-        }
+      if (!result.committed) return result
+      this.#changes++
+      for (const write of writes) {
+        if ("put" in write && write.put.pk.startsWith("leases#")) this.#leases.push(write.put as unknown as TakenLease)
+        if ("put" in write && write.put.sk === "record" && this.suspended.has(String(write.put.profile)))
+          this.fail(`D3: ${String(write.put.id)} was recorded after the suspension was acknowledged`)
+      }
       return result
     }
     return {
@@ -224,10 +233,15 @@ export class World {
   #watchObjects(objects: Objects): Objects {
     return {
       get: (key, maxBytes) => objects.get(key, maxBytes),
-      create: (key, bytes, headers) => objects.create(key, bytes, headers),
+      create: async (key, bytes, headers) => {
+        const result = await objects.create(key, bytes, headers)
+        if (result !== "exists") this.#changes++
+        return result
+      },
       replace: async (key, bytes, etag, headers) => {
         const result = await objects.replace(key, bytes, etag, headers)
         if (result === "changed") return result
+        this.#changes++
         const position = positionOf(key, bytes)
         if (position < (this.#heads.get(key) ?? 0)) this.fail(`I3: ${key} went back to ${position}`)
         this.#heads.set(key, position)
