@@ -99,11 +99,13 @@ export function runCli(
   args: readonly string[],
   command = inject("built").command,
 ): Promise<Outcome> {
+  const { PATH = "" } = process.env
+  const cache = join(dirname(dirname(inject("built").command)), "compiled")
   return new Promise((resolve) => {
     execFile(
       process.execPath,
       [command, ...args],
-      { cwd, env: { PATH: process.env.PATH ?? "", HOME: cwd, ...env }, maxBuffer: 64 * 1024 * 1024 },
+      { cwd, env: { PATH, HOME: cwd, NODE_COMPILE_CACHE: cache, ...env }, maxBuffer: 64 * 1024 * 1024 },
       (error, stdout, stderr) => {
         const status = error === null ? 0 : typeof error.code === "number" ? error.code : -1
         const last = stdout.trim().split("\n").at(-1) ?? ""
