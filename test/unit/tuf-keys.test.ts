@@ -74,6 +74,21 @@ describe("thresholds", () => {
     expect(client.versions().snapshot).toBeUndefined()
   })
 
+  it("one key listed nine times, with its signature nine times, does not meet a threshold", () => {
+    const { repository, client } = setUp()
+    const signer = repository.addKey("snapshot")
+    repository.tamper.set("root", (signed) => {
+      signed.roles.snapshot.keyids.push(...Array(8).fill(signer.keyid))
+      signed.roles.snapshot.threshold = 6
+    })
+    repository.publish("root", "snapshot", "timestamp")
+    repository.rewrite("snapshot", ({ signatures }) => {
+      signatures.push(...signatures.filter(({ keyid }) => keyid === signer.keyid).flatMap((own) => Array(8).fill(own)))
+    })
+    expect(client.result()).toBe("TUF_MALFORMED")
+    expect(client.versions()).toEqual({ root: 2, timestamp: 2 })
+  })
+
   it("one signature repeated under its keyid is refused, even where one is enough", () => {
     const { repository, client } = setUp()
     repository.rewrite("snapshot", ({ signatures }) => {

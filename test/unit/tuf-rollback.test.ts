@@ -133,8 +133,10 @@ describe("rollback is seen with digests in the metadata as well", () => {
     repository.publish(role)
     if (role === "targets") repository.publish("snapshot")
     repository.publish("timestamp")
+    repository.requests.length = 0
     expect(client.result()).toBe("TUF_ROLLBACK")
-    expect(client.versions()[role]).toBe(4)
+    expect(client.versions()).toMatchObject({ snapshot: 4, targets: 4, timestamp: role === "snapshot" ? 4 : 5 })
+    if (role === "snapshot") expect(repository.requests.at(-1)).toBe("timestamp.json")
   })
 })
 

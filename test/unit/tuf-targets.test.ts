@@ -52,7 +52,7 @@ describe("bytes that the metadata does not name", () => {
     for (let i = 1; i <= 11; i++) {
       repository.addArtifact("targets", "file", utf8(`changed ${i}`))
       repository.addArtifact("targets", `new-${i}`, utf8(`new ${i}`))
-      repository.publish("targets", "snapshot", "timestamp")
+      for (let version = 0; version <= i % 5; version++) repository.publish("targets", "snapshot", "timestamp")
       expect(client.download("file", `new-${i}`)).toEqual([`changed ${i}`, `new ${i}`])
       repository.artifacts.set("file", utf8(`malware ${i}`))
       expect(client.download("file")).toEqual(["TUF_HASH_MISMATCH"])
@@ -103,12 +103,13 @@ describe("digests", () => {
 
 it("a copy that the caller has is checked without asking for it again", () => {
   const { repository, client } = setUp(["file", "content"])
+  const [copy = ""] = client.download("file")
   const found = runSync(findTarget(trustedBy(client), "file"))
   if (!found.accepted) throw new Error(found.refusal.code)
   expect(found.role).toBe("targets")
-  expect(runSync(isTarget(found.file, utf8("content")))).toBe(true)
+  expect(runSync(isTarget(found.file, utf8(copy)))).toBe(true)
   expect(runSync(isTarget(found.file, utf8("CONTENT")))).toBe(false)
-  expect(repository.targetRequests).toEqual([])
+  expect(repository.targetRequests).toHaveLength(1)
 })
 
 it("custom members come with the target", () => {
