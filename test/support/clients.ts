@@ -13,6 +13,7 @@ const CLIENTS = {
   cosign: { path: join(INSTALLED, "cosign/cosign"), installer: "cosign" },
   "go-tuf": { path: join(INSTALLED, "gotuf/tuf-client"), installer: "gotuf" },
   tessera: { path: join(INSTALLED, "tessera/fsck"), installer: "tessera" },
+  tlogcheck: { path: join(INSTALLED, "tlogcheck/tlogcheck"), installer: "tlogcheck" },
   varnish: { path: join(INSTALLED, "varnish/usr/sbin/varnishd"), installer: "varnish" },
   python: { path: join(INSTALLED, "python/bin/python"), installer: "python" },
   aws: { path: join(INSTALLED, "python/bin/aws"), installer: "python" },
