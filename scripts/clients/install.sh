@@ -135,10 +135,11 @@ install_tlogcheck() {
   [ -x "$clients/tlogcheck/tlogcheck" ]
 }
 
-# A witness of transparency logs (C2SP tlog-witness) that is not ours. It needs Python 3.12 or newer: the machine's own, else one of pyenv's.
+# A witness of transparency logs (C2SP tlog-witness) that is not ours. It needs Python 3.12 or newer: the machine's own, else one beside it, as pyenv has them.
 install_witness() {
-  local python
-  for python in python3 python3.{12..19} "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.1[2-9]*/bin/python3; do
+  local python versions
+  versions="$(dirname "$(python3 -c 'import sys; print(sys.base_prefix)')")"
+  for python in python3 python3.{12..19} "$versions"/3.1[2-9]*/bin/python3; do
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null || continue
     "$python" -m venv "$clients/witness"
     "$clients/witness/bin/pip" install --quiet --disable-pip-version-check --retries 5 --no-deps --require-hashes -r "$here/witness/requirements.txt"
