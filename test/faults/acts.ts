@@ -254,4 +254,11 @@ export const ACTS: Readonly<Record<string, Act>> = {
   publish: async (ports) => {
     await publish(ports, true)
   },
+  "publish with the plan of the epoch before, and without": async (ports, world) => {
+    await publish(ports, true)
+    await signing(signRequest(["between"], { idempotencyKey: "between" }))(ports, world)
+    await publish(ports, true)
+    world.lose((key) => key.startsWith("staging/plan/"))
+    await publish(ports, true)
+  },
 }

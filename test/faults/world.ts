@@ -95,6 +95,12 @@ export class World {
     return [this.#changes, this.now.toISOString(), ...told].join()
   }
 
+  /** Objects are gone, as nothing in the service makes them go. */
+  lose(matches: (key: string) => boolean): void {
+    this.#changes++
+    this.objects.lose(matches)
+  }
+
   fail(problem: string): void {
     if (this.violations.length < 20) this.violations.push(problem)
   }

@@ -203,6 +203,11 @@ export function parseRevocationList(bytes: Uint8Array): SignedDocument<Revocatio
   return parseSigned(bytes, MAX_REVOCATION_LIST_BYTES, REVOCATION_LIST_TYPE, listShape)
 }
 
+/** The content of a document that `revocationListJson` made. @throws FormatError SHAPE_MISMATCH */
+export function readRevocationList(document: JsonValue): RevocationList {
+  return listShape(document, "list")
+}
+
 /** Reads `{signed, signatures}` whose `signed.mediaType` must be the one given. */
 export function parseSigned<T>(
   bytes: Uint8Array,

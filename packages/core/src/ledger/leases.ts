@@ -119,9 +119,12 @@ export function voidRanges(lease: Lease): [number, number][] {
   return ranges
 }
 
-/** Every void range of an issuer that was written down, in rising order. */
-export async function settledVoids(table: Table, issuerKeyId: string): Promise<[number, number][]> {
-  const items = await queryAll(table, `voids#${issuerKeyId}`)
+/**
+ * Void ranges of an issuer that were written down, in rising order.
+ * @param from first number of the first lease that is asked for
+ */
+export async function settledVoids(table: Table, issuerKeyId: string, from: number): Promise<[number, number][]> {
+  const items = await queryAll(table, `voids#${issuerKeyId}`, { from: padNumber(from) })
   return items.flatMap((item) =>
     Attributes.of(item)
       .list("ranges")

@@ -67,7 +67,7 @@ export interface Edition {
 export async function makeEdition(ports: PublishPorts, epoch: number): Promise<Edition> {
   const { plan } = await readPlan(ports, epoch)
   for (const issuerKeyId of plan.crlIssuers) await ports.requestCrl(epoch, issuerKeyId)
-  const { commit } = await readPlan(ports, epoch)
+  const commit = await requireCommit(ports, epoch)
   const immutable = new Map<string, { bytes: Uint8Array; headers: ObjectHeaders }>()
   const crls = new Map<string, Uint8Array>()
 
@@ -176,14 +176,19 @@ async function readPlan(
   ports: PublishPorts,
   epoch: number,
 ): Promise<{ readonly commit: EpochCommit; readonly plan: Plan }> {
-  const commit = await readCommit(ports.table, epoch)
-  if (commit === undefined) throw new ServiceError("EPOCH_CONFLICT", `epoch ${epoch} is not committed`)
+  const commit = await requireCommit(ports, epoch)
   const staged = await ports.objects.get(commit.planKey, MAX_PLAN_BYTES)
   if (staged === undefined)
     throw new ServiceError("STAGING_LOST", `the plan of epoch ${epoch} is gone before it was published`)
   if (hexEncode(ports.digest("sha256", staged.bytes)) !== commit.planDigest)
     throw new ServiceError("PUBLICATION_MISMATCH", `the plan of epoch ${epoch} is not what was committed`)
   return { commit, plan: decodePlan(staged.bytes) }
+}
+
+async function requireCommit({ table }: PublishPorts, epoch: number): Promise<EpochCommit> {
+  const commit = await readCommit(table, epoch)
+  if (commit === undefined) throw new ServiceError("EPOCH_CONFLICT", `epoch ${epoch} is not committed`)
+  return commit
 }
 
 /** Signs what is committed, unless a signature of it is stored already: a repeat must emit the same bytes. */

@@ -13,6 +13,7 @@ import { type PublicationHead, readHead } from "../ledger/publication.ts"
 import { ulid } from "../names.ts"
 import type { ObjectHeaders, Objects, Table, Write } from "../ports.ts"
 import { wholeSeconds } from "../sign/rules.ts"
+import { numbersOfEpoch } from "./before.ts"
 import { stagedCrlKey } from "./crl.ts"
 import { REFRESH_SEC } from "./due.ts"
 import {
@@ -137,7 +138,8 @@ async function commitPlan(
   published: number,
   lost: boolean,
 ): Promise<void> {
-  const snapshot = await takeSnapshot(ports.table, epoch, date)
+  const before = await numbersOfEpoch(ports, await readCommit(ports.table, epoch - 1))
+  const snapshot = await takeSnapshot(ports.table, epoch, date, before)
   const previous = epoch === 1 ? "" : await listDigest(ports, epoch - 1)
   const planned = planOf(snapshot, previous)
   requireReadablePlan(planned)

@@ -8,6 +8,7 @@ import { listIssuers, listProfiles, readDeployment } from "../ledger/trust.ts"
 import { readTufDocuments, type TargetsDocument } from "../ledger/tuf-documents.ts"
 import type { Allowance, Deployment, Issuer, OutsideAuthority, OutsideCrl, Profile, Revocation } from "../model.ts"
 import type { Table } from "../ports.ts"
+import type { NumbersBefore } from "./before.ts"
 import { type CoveredSignature, coveredSignatures } from "./expand.ts"
 
 /** Everything that a publication of one epoch shows, read after the epoch was closed. */
@@ -35,8 +36,11 @@ export interface Snapshot {
   readonly targets: TargetsDocument
 }
 
-/** @param epoch closed: whatever was acknowledged for it is durable, and nothing can join (D4) */
-export async function takeSnapshot(table: Table, epoch: number, date: Date): Promise<Snapshot> {
+/**
+ * @param epoch closed: whatever was acknowledged for it is durable, and nothing can join (D4)
+ * @param before what the epoch before says of numbers, as it was committed; empty: all of the ledger's voids are read
+ */
+export async function takeSnapshot(table: Table, epoch: number, date: Date, before: NumbersBefore): Promise<Snapshot> {
   const deployment = await readDeployment(table)
   const issuers = await listIssuers(table)
   const profiles = await listProfiles(table)
@@ -46,7 +50,7 @@ export async function takeSnapshot(table: Table, epoch: number, date: Date): Pro
     if (!revocation.released) covered.set(revocation.id, await coveredSignatures(table, revocation, issuers, true))
   const allowances: Allowance[] = []
   for (const profile of profiles) if (profile.allowList) allowances.push(...(await allowancesOf(table, profile.name)))
-  const numbers = await readNumbers(table, issuers)
+  const numbers = await readNumbers(table, issuers, before)
   const outside = await listOutsideAuthorities(table)
   const outsideCrls = await listOutsideCrls(table)
   // Last, so that the bundle has the roots of all that was read before.
@@ -68,8 +72,15 @@ export async function takeSnapshot(table: Table, epoch: number, date: Date): Pro
   }
 }
 
-/** In this order: the next number, open leases, voids. A lease that is in neither of the last two starts at or above the first. */
-async function readNumbers(table: Table, issuers: readonly Issuer[]): Promise<Snapshot["numbers"]> {
+/**
+ * In this order: the next number, open leases, voids. A lease that is in neither of the last two starts at or above the first. Of numbers below what the
+ * epoch before covers nothing can change any more: all leases there were settled, so voids are read from there on.
+ */
+async function readNumbers(
+  table: Table,
+  issuers: readonly Issuer[],
+  before: NumbersBefore,
+): Promise<Snapshot["numbers"]> {
   const next = new Map<string, number>()
   for (const { issuerKeyId } of issuers) next.set(issuerKeyId, await nextNumber(table, issuerKeyId))
   const open = await unsettledLeases(table)
@@ -77,13 +88,17 @@ async function readNumbers(table: Table, issuers: readonly Issuer[]): Promise<Sn
   for (const [issuerKeyId, end] of next) {
     const lowest = open.filter((lease) => lease.issuerKeyId === issuerKeyId).map((lease) => lease.first)
     const coveredBelow = Math.min(end, ...lowest)
-    const voids = (await settledVoids(table, issuerKeyId)).filter(([from]) => from < coveredBelow)
-    numbers.set(issuerKeyId, { coveredBelow, void: joined(voids) })
+    const covered = before.get(issuerKeyId)
+    const known = covered !== undefined && covered.coveredBelow <= coveredBelow ? covered : NOTHING_COVERED
+    const voids = (await settledVoids(table, issuerKeyId, known.coveredBelow)).filter(([from]) => from < coveredBelow)
+    numbers.set(issuerKeyId, { coveredBelow, void: joined([...known.void, ...voids]) })
   }
   return numbers
 }
 
-function joined(ranges: readonly [number, number][]): [number, number][] {
+const NOTHING_COVERED = { coveredBelow: 0, void: [] } as const
+
+function joined(ranges: readonly (readonly [number, number])[]): [number, number][] {
   const result: [number, number][] = []
   for (const [from, to] of ranges) {
     const last = result.at(-1)
