@@ -2,7 +2,7 @@
 export interface Figure {
   readonly figure: string
   readonly value: number
-  readonly unit: "x" | "bytes" | "calls" | "/s" | "ms" | "us"
+  readonly unit: "x" | "bytes" | "calls" | "items" | "/s" | "ms" | "us"
   /** the target; neither: reported without one */
   readonly atMost?: number
   readonly atLeast?: number
