@@ -33,16 +33,27 @@ export function timePrograms(programs: readonly Program[], rounds: number): numb
 
 export const EMPTY: Program = { name: "node -e 0", command: process.execPath, args: ["-e", "0"] }
 
-/** Each program's time as a multiple of an empty Node's. */
-export function startFigures(programs: readonly (Program & { readonly atMost?: number })[], rounds: number): Figure[] {
+export interface StartedProgram extends Program {
+  /** of an empty Node's time */
+  readonly atMost?: number
+  /** name of the program that it does more than */
+  readonly beyond?: string
+}
+
+/** Each program's time as a multiple of an empty Node's, and what one takes beyond another that it does more than. */
+export function startFigures(programs: readonly StartedProgram[], rounds: number): Figure[] {
   const [empty = Number.NaN, ...others] = timePrograms([EMPTY, ...programs], rounds)
   return [
     { figure: "start: node -e 0", value: empty, unit: "ms" },
-    ...programs.map(({ name, atMost }, i) => ({
-      figure: `start: ${name}`,
-      value: (others[i] ?? Number.NaN) / empty,
-      unit: "x" as const,
-      ...(atMost !== undefined && { atMost }),
-    })),
+    ...programs.flatMap(({ name, atMost, beyond }, i): Figure[] => {
+      const took = others[i] ?? Number.NaN
+      const other = others[programs.findIndex((program) => program.name === beyond)]
+      return [
+        { figure: `start: ${name}`, value: took / empty, unit: "x", ...(atMost !== undefined && { atMost }) },
+        ...(other === undefined
+          ? []
+          : [{ figure: `start: ${name}, beyond ${beyond}`, value: took - other, unit: "ms" } as const]),
+      ]
+    }),
   ]
 }

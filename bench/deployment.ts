@@ -1,7 +1,8 @@
 import { execFile } from "node:child_process"
-import { mkdtempSync, rmSync } from "node:fs"
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { dirname, join } from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
 import { promisify } from "node:util"
 import { writeNodeImage } from "../localstack/demo-image.ts"
 import { roleArn } from "../localstack/people.ts"
@@ -16,6 +17,13 @@ export const VARIANTS = {
   rsa: { algorithm: "rsa-pss-sha384", keyMode: "ephemeral" },
 } as const
 export type Variant = keyof typeof VARIANTS
+
+/** In the deployment's folder: the image's proof from the log, and the bundle's policy that demands one. */
+export const PROOF = "image.tlog-proof"
+export const LOG_POLICY = "policy-log/trustpolicy.json"
+
+const ASK_MS = 250
+const ASKED_TIMES = 40
 
 export interface Deployment {
   readonly service: LocalService
@@ -84,9 +92,11 @@ export async function createDeployment(command: string): Promise<Deployment> {
       }),
     )
   writeNodeImage(join(folder, "image"))
-  await run("pipeline", "sign", "image", "--profile", "p256", "--reference", `${IMAGE}:v1`)
+  const { signature } = await run("pipeline", "sign", "image", "--profile", "p256", "--reference", `${IMAGE}:v1`)
   await run("admin", "publish")
+  await proven(() => run("auditor", "log", "proof", (signature as { id: string }).id, "--output", PROOF))
   await run("auditor", "export", "bundle", "--root", "tuf-root.json", "--no-state")
+  demandLog(folder)
   return {
     service,
     folder,
@@ -96,4 +106,22 @@ export async function createDeployment(command: string): Promise<Deployment> {
       rmSync(folder, { recursive: true, force: true })
     },
   }
+}
+
+/** Asks until the log has taken the signature in. */
+async function proven(ask: () => Promise<unknown>): Promise<void> {
+  for (let time = 1; ; time++)
+    try {
+      await ask()
+      return
+    } catch (error) {
+      if (time === ASKED_TIMES) throw error
+      await sleep(ASK_MS)
+    }
+}
+
+function demandLog(folder: string): void {
+  cpSync(join(folder, "bundle/policy"), dirname(join(folder, LOG_POLICY)), { recursive: true })
+  const { trustPolicy } = JSON.parse(readFileSync(join(folder, LOG_POLICY), "utf8"))
+  writeFileSync(join(folder, LOG_POLICY), JSON.stringify({ trustPolicy: { ...trustPolicy, requireLog: true } }))
 }

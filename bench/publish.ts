@@ -23,6 +23,8 @@ type Way = "after" | "anew"
 
 interface Publication extends Calls {
   readonly tookMs: number
+  /** of the revocation list, which is always whole */
+  readonly listBytes: number
 }
 
 /** What one publication with one new revocation costs as the records of an issuer grow: what it says is what changed, whatever stood before. */
@@ -37,6 +39,7 @@ export async function publishFigures(): Promise<Figure[]> {
     { figure: `${named(records)}, calls to DynamoDB`, value: of(records, "after").dynamodb, unit: "calls" },
     { figure: `${named(records)}, items that its queries read`, value: of(records, "after").items, unit: "items" },
     { figure: `${named(records)}, calls to S3`, value: of(records, "after").s3, unit: "calls" },
+    { figure: `${named(records)}, the list`, value: of(records, "after").listBytes, unit: "bytes" },
     { figure: `${named(records)}, calls to KMS`, value: of(records, "after").kms, unit: "calls" },
     {
       figure: `${named(records)}, items where the plan before is lost`,
@@ -71,6 +74,7 @@ async function measure(records: number): Promise<Record<Way, Publication>> {
     }
   const middle = (all: readonly Publication[]): Publication => ({
     tookMs: median(all.map((one) => one.tookMs)),
+    listBytes: median(all.map((one) => one.listBytes)),
     dynamodb: median(all.map((one) => one.dynamodb)),
     items: median(all.map((one) => one.items)),
     s3: median(all.map((one) => one.s3)),
@@ -92,7 +96,13 @@ async function publishOne(service: Service, name: string, way: Way): Promise<Pub
   const { epoch } = await publish({ ...ports, requestCrl }, false)
   const tookMs = performance.now() - began
   if (epoch !== revocation.firstEpoch) throw new Error(`epoch ${epoch} was published`)
-  return { tookMs, ...take() }
+  return { tookMs, ...take(), listBytes: newestList(service) }
+}
+
+/** Bytes of the list that was made last: objects stand in the order of their making. */
+function newestList({ memory }: Service): number {
+  const lists = [...memory.objects.dump()].filter(([key]) => key.endsWith(".revocations.json"))
+  return lists.at(-1)?.[1].bytes.length ?? 0
 }
 
 /** Settled leases as signing leaves them in the ledger: all numbers but the last have records. */

@@ -6,11 +6,14 @@ import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { buildCli } from "../scripts/build-cli.ts"
 import { algorithmFigures } from "./algorithms.ts"
-import { type Program, startFigures } from "./command.ts"
+import { type StartedProgram, startFigures } from "./command.ts"
 import { crlFigures } from "./crl.ts"
-import { createDeployment, type Deployment, IMAGE, VARIANTS, type Variant } from "./deployment.ts"
+import { createDeployment, type Deployment, IMAGE, LOG_POLICY, PROOF, VARIANTS, type Variant } from "./deployment.ts"
+import { logFigures } from "./log.ts"
 import { type Figure, passes } from "./measure.ts"
+import { mirrorFigures } from "./mirror.ts"
 import { pkcs11Figures } from "./pkcs11.ts"
+import { publishFigures } from "./publish.ts"
 import { revokeFigures } from "./revoke.ts"
 import { bundleOf, environment, signFigures } from "./sign.ts"
 import { sizeFigures } from "./size.ts"
@@ -23,6 +26,11 @@ const KEPT = [
   ...["image", "--reference", `${IMAGE}:v1`, "--policy", "bundle/policy/trustpolicy.json"],
   ...["--bundle", "bundle", "--root", "tuf-root.json"],
 ]
+/** The same, with a proof from the log that the policy demands. */
+const KEPT_LOGGED = [
+  ...KEPT.map((part) => (part === "bundle/policy/trustpolicy.json" ? LOG_POLICY : part)),
+  ...["--proof", PROOF],
+]
 
 const STARTS = 15
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
@@ -34,6 +42,15 @@ const missing: string[] = []
 
 say("verifying in this process")
 figures.push(...verifyFigures(), ...(await sizeFigures(root)), ...crlFigures(), ...(await algorithmFigures()))
+
+say("publishing as records grow")
+figures.push(...(await publishFigures()))
+
+say("logging")
+figures.push(...(await logFigures()))
+
+say("mirroring an hour")
+figures.push(...(await mirrorFigures()))
 
 say("signing in volume")
 figures.push(...(await volumeFigures()))
@@ -78,10 +95,10 @@ try {
 }
 report()
 
-function programs({ folder, ...deployment }: Deployment, command: string): (Program & { readonly atMost?: number })[] {
+function programs({ folder, ...deployment }: Deployment, command: string): StartedProgram[] {
   const whole = { folder, ...deployment }
   const ours = ["verify", ...KEPT]
-  const found: (Program & { readonly atMost?: number })[] = [
+  const found: StartedProgram[] = [
     {
       name: "sign function's init",
       command: process.execPath,
@@ -95,6 +112,13 @@ function programs({ folder, ...deployment }: Deployment, command: string): (Prog
       args: [command, ...ours, "--no-state"],
       cwd: folder,
       atMost: 1.6,
+    },
+    {
+      name: "sealwright verify, one image, with requireLog",
+      command: process.execPath,
+      args: [command, "verify", ...KEPT_LOGGED, "--no-state"],
+      cwd: folder,
+      beyond: "sealwright verify, one image",
     },
   ]
   const notation = join(root, ".clients", "notation", "usr", "bin", "notation")
@@ -153,6 +177,7 @@ Made by \`${conditions.command}\` on ${conditions.date}Z; the same as JSON lines
 - Machine: ${conditions.cpu}, ${conditions.memoryGiB} GiB, ${conditions.platform}; load ${conditions.loadBefore} before, ${conditions.loadAfter} after.
 - Node ${conditions.node}.
 - Compared things run in turns, in one run; medians. Ratios carry over to other machines, times do not.
+- Publishing, logging and mirroring run over stores and keys in memory, in this process; calls and items are counted at the ports. Where a latency is named, each call waits that long.
 - Signing runs against this project's stand-ins for KMS and DynamoDB in another process; only the signing process's CPU counts.
 ${missing.map((what) => `- Not measured: ${what}.\n`).join("")}
 ${table.join("\n")}
@@ -169,6 +194,7 @@ function target(unit: Figure["unit"], atMost: number | undefined, atLeast: numbe
 function shown(value: number, unit: Figure["unit"]): string {
   if (unit === "bytes") return `${value.toLocaleString("en-US")} bytes`
   if (unit === "/s") return `${Math.round(value).toLocaleString("en-US")} /s`
+  if (unit === "items") return `${Math.round(value).toLocaleString("en-US")} items`
   if (unit === "calls") return `${Number(value.toFixed(2))}`
   return unit === "x" ? `${value.toFixed(2)}x` : `${value.toFixed(unit === "us" ? 0 : 2)} ${unit}`
 }
