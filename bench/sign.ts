@@ -3,6 +3,7 @@ import { once } from "node:events"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { functionRole } from "../localstack/people.ts"
+import { STACK } from "../localstack/service.ts"
 import { startCountingProxy } from "./counting-proxy.ts"
 import { type Deployment, VARIANTS, type Variant } from "./deployment.ts"
 import { type Figure, median } from "./measure.ts"
@@ -107,7 +108,10 @@ export function environment(
     AWS_ENDPOINT_URL_KMS: kms,
     AWS_ENDPOINT_URL_DYNAMODB: dynamodb,
     SEALWRIGHT_TABLE: service.table,
+    SEALWRIGHT_STACK: STACK,
     SEALWRIGHT_TIMESTAMP_FUNCTION: "timestamp",
+    SEALWRIGHT_RELAY_FUNCTION: "relay",
+    SEALWRIGHT_BATCH_FUNCTION: "batch",
   }
 }
 

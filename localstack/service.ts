@@ -31,7 +31,7 @@ import { createSigV4Verifier } from "./sigv4.ts"
 
 const TABLE = "sealwright"
 const BUCKET = "sealwright-published"
-const STACK = "sealwright"
+export const STACK = "sealwright"
 const TIMESTAMP_POLICY = "1.2.840.113556.1.8000.2554.6102.11502.31703.19761.46538.5871777.6203004"
 const SCHEDULE_SEC = 60
 const RECONCILE_EVERY_SEC = 300
