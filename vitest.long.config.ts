@@ -1,12 +1,12 @@
 import { defineConfig } from "vitest/config"
 
-/** Whole services beyond the main path: minutes of processes, which `npm test` leaves to CI. */
+/** What takes minutes of processes or repeats: `npm test` leaves it to CI, where SLOW makes it thorough. */
 export default defineConfig({
   test: {
     pool: "forks",
     maxWorkers: 2,
     testTimeout: 60_000,
     globalSetup: "test/support/built-setup.ts",
-    include: ["test/e2e/long/**/*.test.ts"],
+    include: ["test/long/**/*.test.ts"],
   },
 })

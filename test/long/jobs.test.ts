@@ -2,8 +2,8 @@ import { createHash } from "node:crypto"
 import { mkdirSync, readdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
-import { roleArn } from "../../../localstack/people.ts"
-import type { LocalService } from "../../../localstack/service.ts"
+import { roleArn } from "../../localstack/people.ts"
+import type { LocalService } from "../../localstack/service.ts"
 import {
   callApi,
   environmentOf,
@@ -14,7 +14,7 @@ import {
   runCli,
   startLocal,
   temporaryFolder,
-} from "../local.ts"
+} from "../e2e/local.ts"
 
 /** Batches through the command and the API against the service on this machine. JOB_SUBJECTS makes the large one larger. */
 

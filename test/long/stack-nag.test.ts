@@ -7,7 +7,7 @@ import { AwsSolutionsChecks } from "cdk-nag"
 import { afterEach, describe, expect, test } from "vitest"
 import { readContext } from "../../lib/context.ts"
 import { SealwrightStack } from "../../lib/stacks/sealwright-stack.ts"
-import { ACCOUNT, newApp, REGION } from "./template.ts"
+import { ACCOUNT, newApp, REGION } from "../stacks/template.ts"
 
 const folders: string[] = []
 afterEach(() => {

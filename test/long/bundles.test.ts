@@ -3,10 +3,10 @@ import { createServer, type Server } from "node:http"
 import type { AddressInfo } from "node:net"
 import { join } from "node:path"
 import { afterAll, beforeAll, expect, test } from "vitest"
-import { roleArn } from "../../../localstack/people.ts"
-import type { LocalService } from "../../../localstack/service.ts"
-import { readFiles } from "../../support/bundles.ts"
-import { environmentOf, type Outcome, runCli, startLocal, temporaryFolder } from "../local.ts"
+import { roleArn } from "../../localstack/people.ts"
+import type { LocalService } from "../../localstack/service.ts"
+import { environmentOf, type Outcome, runCli, startLocal, temporaryFolder } from "../e2e/local.ts"
+import { readFiles } from "../support/bundles.ts"
 
 /** Bundles on their way, by the command: packed, split, signed, carried, rolled back, tampered with, mirrored. */
 

@@ -9,7 +9,7 @@ import {
   resourcesOf,
   type Statement,
   statementsByFunction,
-} from "./template.ts"
+} from "../stacks/template.ts"
 
 const of = (type: string, from: readonly Resource[]) => from.filter((resource) => resource.type === type)
 const resources = resourcesOf(newStack())

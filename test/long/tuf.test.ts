@@ -2,8 +2,8 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { readRoot } from "@sealwright/core/tuf/rules"
 import { afterAll, beforeAll, expect, test } from "vitest"
-import type { LocalService } from "../../../localstack/service.ts"
-import { environmentOf, type Outcome, runCli, startLocal, temporaryFolder } from "../local.ts"
+import type { LocalService } from "../../localstack/service.ts"
+import { environmentOf, type Outcome, runCli, startLocal, temporaryFolder } from "../e2e/local.ts"
 
 let service: LocalService
 const folder = temporaryFolder()

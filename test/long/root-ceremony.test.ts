@@ -4,8 +4,8 @@ import { dirname, join } from "node:path"
 import { PassThrough } from "node:stream"
 import { afterAll, beforeAll, expect, inject, test } from "vitest"
 import { askParticipant } from "../../packages/cli/src/offline-root/ask.ts"
+import { type Outcome, runCli, SOURCES, temporaryFolder } from "../e2e/local.ts"
 import { issuerRequest, MAKE_CRL, MAKE_ROOT, PARTICIPANTS, scriptBytes } from "../support/root-ceremony.ts"
-import { type Outcome, runCli, SOURCES, temporaryFolder } from "./local.ts"
 
 /** `sealwright root ceremony` as it is run: a process, an encrypted key file, a folder and its transcripts. */
 

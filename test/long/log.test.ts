@@ -16,9 +16,6 @@ import { verifySignature } from "@sealwright/verifier/requests"
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest"
 import { functionRole } from "../../localstack/people.ts"
 import { type LocalService, startService } from "../../localstack/service.ts"
-import { readFiles } from "../support/bundles.ts"
-import { NoteSigner } from "../support/log.ts"
-import { FakeWitness } from "../support/witness.ts"
 import {
   callApi,
   environmentOf,
@@ -28,7 +25,10 @@ import {
   runCli,
   storeEnvironment,
   temporaryFolder,
-} from "./local.ts"
+} from "../e2e/local.ts"
+import { readFiles } from "../support/bundles.ts"
+import { NoteSigner } from "../support/log.ts"
+import { FakeWitness } from "../support/witness.ts"
 
 const ROOT_OUT = ["--root-out", "tuf-root.json"]
 const sha256 = (bytes: Uint8Array) => new Uint8Array(hash("sha256", bytes, "buffer"))

@@ -8,10 +8,10 @@ import { readIssuer } from "@sealwright/core/ledger/trust"
 import type { Table } from "@sealwright/core/ports"
 import { settleUses } from "@sealwright/core/reconcile/settle"
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest"
-import type { TrailEvent } from "../../../localstack/kms/trail.ts"
-import { functionRole, REGION, roleArn } from "../../../localstack/people.ts"
-import { type LocalService, startService } from "../../../localstack/service.ts"
-import { environmentOf, keysOf, type Outcome, REPOSITORY, runCli, temporaryFolder } from "../local.ts"
+import type { TrailEvent } from "../../localstack/kms/trail.ts"
+import { functionRole, REGION, roleArn } from "../../localstack/people.ts"
+import { type LocalService, startService } from "../../localstack/service.ts"
+import { environmentOf, keysOf, type Outcome, REPOSITORY, runCli, temporaryFolder } from "../e2e/local.ts"
 
 /** Uses of keys through the embedded KMS, its CloudTrail events, the function `reconcile` and the command. */
 

@@ -10,7 +10,7 @@ import { AwsSolutionsChecks } from "cdk-nag"
 import { afterAll, describe, expect, test } from "vitest"
 import type { SigningServiceProps } from "../../lib/constructs/signing-service.ts"
 import { type CloudHsmProps, cloudHsm, SigningService } from "../../lib/index.ts"
-import { ACCOUNT, functionName, type Json, listOf, newApp, REGION, ROOT } from "./template.ts"
+import { ACCOUNT, functionName, type Json, listOf, newApp, REGION, ROOT } from "../stacks/template.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "sealwright-hsm-"))
 afterAll(() => {

@@ -3,9 +3,8 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { pemEncode } from "@sealwright/formats/pem"
 import { afterAll, beforeAll, expect, test } from "vitest"
-import { roleArn } from "../../../localstack/people.ts"
-import type { LocalService } from "../../../localstack/service.ts"
-import { certificate, makeSigner } from "../../support/chains.ts"
+import { roleArn } from "../../localstack/people.ts"
+import type { LocalService } from "../../localstack/service.ts"
 import {
   callApi,
   environmentOf,
@@ -16,7 +15,8 @@ import {
   runCli,
   startLocal,
   temporaryFolder,
-} from "../local.ts"
+} from "../e2e/local.ts"
+import { certificate, makeSigner } from "../support/chains.ts"
 
 /** A key of this machine under a company's own CA: signed without the service, registered there, revoked there, refused offline. */
 

@@ -1,8 +1,8 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterAll, beforeAll, expect, test } from "vitest"
-import { roleArn } from "../../../localstack/people.ts"
-import type { LocalService } from "../../../localstack/service.ts"
+import { roleArn } from "../../localstack/people.ts"
+import type { LocalService } from "../../localstack/service.ts"
 import {
   callApi,
   environmentOf,
@@ -13,7 +13,7 @@ import {
   runCli,
   startLocal,
   temporaryFolder,
-} from "../local.ts"
+} from "../e2e/local.ts"
 
 /** A profile that signs twice, from the ceremony to an offline verdict by either algorithm, and the revocation of both (R19). */
 

@@ -17,7 +17,7 @@ import {
   startLocal,
   temporaryFolder,
   unlogged,
-} from "./local.ts"
+} from "../e2e/local.ts"
 
 /**
  * The service as a process of its own, killed at random moments while two signers, a revoker and a publisher work (I1, I2, I5, I7). What was
