@@ -47,12 +47,12 @@ export async function runSeed(
       ? [
           revoker(world, ["artifact", "artifact", "artifact"]),
           publisher(world, "publisher-1", 2),
-          publisher(world, "publisher-2", 2),
+          publisher(world, "publisher-2", 1),
         ]
       : [
           signer(world, "signer-1", requests("a")),
           signer(world, "signer-2", requests("b")),
-          admin(world, 2),
+          admin(world, 1),
           revoker(world, [...(["signature", "artifact", "hold"] as const), ...rarely(random)]),
           publisher(world, "publisher-1", 1),
           publisher(world, "publisher-2", 1),

@@ -6,7 +6,7 @@ import { afterAll, describe, expect, inject, test } from "vitest"
 import { FUNCTION_NAMES, type FunctionName, OCSP_FUNCTION } from "../../functions/routes.ts"
 import { readContext } from "../../lib/context.ts"
 import { SealwrightStack } from "../../lib/stacks/sealwright-stack.ts"
-import { functionName, type Json, newApp } from "./template.ts"
+import { functionName, type Json, newApp } from "../stacks/template.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "sealwright-bundles-"))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
